@@ -1,0 +1,265 @@
+"""Opening a database: engines, the lock of the embedded one, the schema's version, the key's fingerprint.
+
+SQLite (WAL, synchronous=FULL) serves one process, which holds a lock on a file beside it. PostgreSQL serves any number.
+
+On SQLite the driver runs with `isolation_level=None` and BEGIN is ours: with the driver's default no BEGIN comes before a
+SAVEPOINT, and after SQLITE_FULL the rest would run outside any transaction while COMMIT raises nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from alembic import command as alembic_command
+from alembic.config import Config as AlembicConfig
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, update
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import QueuePool
+
+from models.errors import DatabaseBusy, DatabaseNotReady, KeyMismatch, StoreError
+from models.privacy import Keyring
+from models.tables import metadata, meta, number_tables
+
+__all__ = ["Database", "SchemaState", "open_database", "parse_url"]
+
+FINGERPRINT = "privacy.fingerprint"
+ROTATING = "privacy.rotating"
+EPOCH = "epoch"
+_SHARED_LOCK = 0x4875_6979  # PostgreSQL advisory lock: shared by who serves, exclusive for a key rotation
+_GROUP_BUSY_MS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaState:
+    """`current` and `head`: Alembic revisions; None: an empty database."""
+
+    current: str | None
+    head: str
+    empty: bool
+
+    @property
+    def ready(self) -> bool:
+        return self.current == self.head
+
+
+def parse_url(url: str, base: Path) -> URL:
+    """The database's URL with a relative SQLite path resolved against `base`, the configuration's directory.
+
+    Raises:
+        ValueError: not a URL, or another kind of database.
+    """
+    try:
+        parsed = make_url(url)
+    except Exception as error:
+        raise ValueError("not a database URL; write sqlite:///var/huiyin.db or postgresql+psycopg://…") from error
+    if parsed.drivername in {"sqlite", "sqlite+pysqlite"}:
+        if not parsed.database or parsed.database == ":memory:":
+            raise ValueError("a database in memory would lose every rating; name a file: sqlite:///var/huiyin.db")
+        return parsed.set(drivername="sqlite", database=str((base / parsed.database).absolute()))
+    if parsed.drivername in {"postgresql", "postgresql+psycopg"}:
+        return parsed.set(drivername="postgresql+psycopg")
+    raise ValueError(f"{parsed.drivername} is not supported; write sqlite:///var/huiyin.db or postgresql+psycopg://…")
+
+
+class Database:
+    """An opened database: one engine to write with (a single connection), one to read with."""
+
+    def __init__(self, url: URL, readers: int = 4) -> None:
+        self.url = url
+        self.is_sqlite = url.drivername == "sqlite"
+        self.readers = readers
+        self._lock: IO[str] | None = None
+        self._shared: Connection | None = None
+        if self.is_sqlite:
+            Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+            self.write_engine = self._sqlite_engine(writes=True)
+            self.read_engine = self._sqlite_engine(writes=False)
+        else:
+            options: dict[str, Any] = {"connect_args": {"connect_timeout": 5}, "pool_pre_ping": True}
+            self.write_engine = create_engine(url, pool_size=1, max_overflow=1, **options)
+            self.read_engine = create_engine(url, pool_size=readers, max_overflow=0, **options)
+
+    def _sqlite_engine(self, *, writes: bool) -> Engine:
+        engine = create_engine(
+            self.url,
+            poolclass=QueuePool,
+            pool_size=1 if writes else self.readers,
+            max_overflow=1 if writes else 0,
+            connect_args={"check_same_thread": False, "timeout": _GROUP_BUSY_MS / 1000},
+        )
+
+        @event.listens_for(engine, "connect")
+        def _connected(dbapi: Any, _record: Any) -> None:
+            dbapi.isolation_level = None
+            dbapi.execute("PRAGMA journal_mode=WAL")
+            dbapi.execute("PRAGMA synchronous=FULL")
+            dbapi.execute("PRAGMA foreign_keys=ON")
+            dbapi.execute("PRAGMA wal_autocheckpoint=1000")
+            if not writes:
+                dbapi.execute("PRAGMA query_only=ON")
+
+        @event.listens_for(engine, "begin")
+        def _begin(connection: Connection) -> None:
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+        return engine
+
+    # ── one serving process, or many ──────────────────────────────────────────────────────────────────────────────────
+
+    def take_serving_lock(self, *, exclusive: bool = False) -> None:
+        """Keeps others out while this process serves (SQLite), or a key rotation while anybody serves (PostgreSQL).
+
+        Args:
+            exclusive: nobody else may serve, on PostgreSQL too (for a key rotation).
+
+        Raises:
+            DatabaseBusy: another process holds it.
+        """
+        if self.is_sqlite:
+            path = Path(f"{self.url.database}.lock")
+            lock = path.open("a")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                lock.close()
+                raise DatabaseBusy(
+                    f"another Huiyin process serves {self.url.database}; stop it, or use PostgreSQL for several"
+                ) from error
+            os.chmod(path, 0o600)
+            self._lock = lock
+            return
+        connection = self.read_engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        kind = "" if exclusive else "_shared"
+        if not connection.exec_driver_sql(f"SELECT pg_try_advisory_lock{kind}({_SHARED_LOCK})").scalar_one():
+            connection.close()
+            raise DatabaseBusy(
+                "other Huiyin processes serve this database; stop them first"
+                if exclusive
+                else "a key rotation is under way on this database; wait until it has ended"
+            )
+        connection.detach()
+        self._shared = connection
+
+    def close(self) -> None:
+        for connection in (self._shared,):
+            if connection is not None:
+                connection.close()
+        self._shared = None
+        self.write_engine.dispose()
+        self.read_engine.dispose()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    # ── schema ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _alembic(self) -> AlembicConfig:
+        config = AlembicConfig()
+        config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+        return config
+
+    def schema_state(self) -> SchemaState:
+        head = ScriptDirectory.from_config(self._alembic()).get_current_head()
+        assert head is not None
+        with self.read_engine.connect() as connection:
+            current = MigrationContext.configure(connection).get_current_revision()
+            tables = set(inspect(connection).get_table_names()) - {"alembic_version"}
+        return SchemaState(current, head, empty=not tables & set(metadata.tables))
+
+    def upgrade(self) -> None:
+        """Brings the schema to this program's version. Safe to run twice, and by two processes at once."""
+        config = self._alembic()
+        with self.write_engine.begin() as connection:
+            if not self.is_sqlite:
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SHARED_LOCK + 1})")
+            config.attributes["connection"] = connection
+            alembic_command.upgrade(config, "head")
+            if connection.execute(select(meta.c.value).where(meta.c.key == EPOCH)).first() is None:
+                connection.execute(insert(meta).values(key=EPOCH, value=secrets.token_hex(8)))
+
+    def ensure_schema(self) -> None:
+        """Creates an empty database; refuses an older one that holds data, and a newer one.
+
+        Raises:
+            DatabaseNotReady: `huiyin db upgrade` has to be run first.
+        """
+        state = self.schema_state()
+        if state.ready:
+            return
+        if state.empty and state.current is None:
+            self.upgrade()
+            return
+        known = {script.revision for script in ScriptDirectory.from_config(self._alembic()).walk_revisions()}
+        if state.current is not None and state.current not in known:
+            raise DatabaseNotReady("the database was made by a newer Huiyin; start that version")
+        raise DatabaseNotReady("the database is older than this program; back it up and run: huiyin db upgrade -c FILE")
+
+    # ── the privacy key ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def holds_numbers(self) -> bool:
+        with self.read_engine.connect() as connection:
+            return any(
+                connection.execute(
+                    select(table.c.number_key_id).where(table.c.number_key_id.is_not(None)).limit(1)
+                ).first()
+                for table in number_tables
+            )
+
+    def open_keyring(self, path: Path) -> Keyring:
+        """The keys of this database. A new key is made only where no encrypted row exists and none was ever named.
+
+        Raises:
+            KeyMismatch: the file's key is not this database's.
+            KeyUnreadable: the file is missing or damaged.
+        """
+        with self.read_engine.connect() as connection:
+            values = {row.key: row.value for row in connection.execute(select(meta.c.key, meta.c.value))}
+        if ROTATING in values:
+            raise KeyMismatch("a key rotation was interrupted; finish it with: huiyin key rotate -c FILE")
+        known = values.get(FINGERPRINT)
+        if not path.exists() and not self.holds_numbers():
+            Keyring.generate().save(path)
+            known = None
+        keyring = Keyring.load(path)
+        if known is None:
+            self.write_meta(FINGERPRINT, keyring.fingerprint)
+        elif known != keyring.fingerprint:
+            raise KeyMismatch(f"{path} is not the key of this database; restore the key that was backed up with it")
+        return keyring
+
+    def read_meta(self, key: str) -> str | None:
+        with self.read_engine.connect() as connection:
+            return connection.execute(select(meta.c.value).where(meta.c.key == key)).scalar_one_or_none()
+
+    def write_meta(self, key: str, value: str | None) -> None:
+        """Sets or (None) removes a word about the whole database."""
+        with self.write_engine.begin() as connection:
+            if value is None:
+                connection.execute(meta.delete().where(meta.c.key == key))
+            elif connection.execute(update(meta).where(meta.c.key == key).values(value=value)).rowcount == 0:
+                connection.execute(insert(meta).values(key=key, value=value))
+
+
+def open_database(url: str, base: Path, readers: int = 4) -> Database:
+    """Opens a database and reaches it once.
+
+    Raises:
+        StoreError: it cannot be reached.
+        ValueError: the URL is none.
+    """
+    database = Database(parse_url(url, base), readers)
+    try:
+        with database.read_engine.connect():
+            pass
+    except (OperationalError, OSError) as error:
+        cause = getattr(error, "orig", None) or error
+        raise StoreError(f"the database cannot be opened: {str(cause).splitlines()[0]}") from error
+    return database

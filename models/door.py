@@ -1,0 +1,384 @@
+"""The one door to the database: commands in, a future out, and nobody is told success before COMMIT has returned.
+
+Rules kept here:
+
+1. Every write is a command of frozen rows, queued to one writer thread of the process, in the order of `Priority`: calls,
+   inbound SMS, push results, sweeps (one sweep a group).
+2. The writer gathers: up to `GATHER` seconds after the first command (not at all when the last group held one), at most
+   `GROUP` commands, into one explicit transaction. Commands of one kind run together, in bulk.
+3. A group that fails in any way (full disk, I/O error, busy, deadlock, failed COMMIT) is rolled back, and each of its
+   commands runs once more, alone. A command therefore touches nothing but its unit of work, and may run twice.
+4. Whether the database is still inside our transaction is looked at after each step and before COMMIT: SQLite leaves it
+   by itself when the disk is full, and COMMIT then succeeds with half a group.
+5. A command that is still queued can be withdrawn by `future.cancel()`; one that has started stands if it commits.
+6. Each waiter is woken under its own try.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, cast
+
+import structlog
+from sqlalchemy import Connection, Dialect, Executable, Table
+from sqlalchemy.engine import CursorResult
+from sqlalchemy.exc import OperationalError
+
+from models.database import Database
+from models.errors import CommandFailed, DoorClosed, TransactionLost
+
+__all__ = ["Bulk", "Command", "Door", "DoorStatistics", "Priority", "Unit"]
+
+GATHER = 0.005
+GROUP = 64
+
+R = TypeVar("R")
+log = structlog.get_logger(__name__)
+
+
+class Priority(IntEnum):
+    CALL = 0
+    INBOUND = 1
+    PUSH = 2
+    SWEEP = 3
+
+
+class Bulk:
+    """One prepared INSERT of a table for tuples, in the order of `columns`; several times faster than `insert()`."""
+
+    def __init__(self, table: Table, columns: Sequence[str] | None = None) -> None:
+        self.table = table
+        self.columns = tuple(columns or (column.name for column in table.columns))
+        self._ready: dict[str, tuple[str, list[tuple[int, Callable[[Any], Any]]]]] = {}
+
+    def prepare(self, dialect: Dialect) -> tuple[str, list[tuple[int, Callable[[Any], Any]]]]:
+        """The statement for a database, and which places of a row want a conversion."""
+        ready = self._ready.get(dialect.name)
+        if ready is None:
+            mark = "?" if dialect.paramstyle == "qmark" else "%s"
+            names = ", ".join(dialect.identifier_preparer.quote(name) for name in self.columns)
+            statement = (
+                f"INSERT INTO {dialect.identifier_preparer.quote(self.table.name)} ({names})"  # noqa: S608 (our names)
+                f" VALUES ({', '.join([mark] * len(self.columns))})"
+            )
+            processors = []
+            for place, name in enumerate(self.columns):
+                processor = self.table.c[name].type.dialect_impl(dialect).bind_processor(dialect)
+                if processor is not None:
+                    processors.append((place, processor))
+            ready = self._ready[dialect.name] = (statement, processors)
+        return ready
+
+
+class Unit:
+    """The unit of work of one group: everything a command may touch."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._dialect = connection.dialect
+        self._raw: Any = connection.connection.dbapi_connection
+        self.is_sqlite = connection.dialect.name == "sqlite"
+
+    def check(self) -> None:
+        """Raises TransactionLost where the database has left our transaction (rule 4)."""
+        inside = self._raw.in_transaction if self.is_sqlite else self._raw.info.transaction_status == 2
+        if not inside:
+            raise TransactionLost("the database ended the transaction by itself")
+
+    def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
+        """A SQLAlchemy statement, for reads and for rare writes."""
+        result = self._connection.execute(statement, parameters)
+        self.check()
+        return cast("CursorResult[Any]", result)
+
+    def insert(self, bulk: Bulk, rows: list[tuple[Any, ...]]) -> None:
+        """Rows in the order of the bulk's columns, as one prepared statement."""
+        if not rows:
+            return
+        statement, processors = bulk.prepare(self._dialect)
+        if processors:
+            converted = []
+            for row in rows:
+                values = list(row)
+                for place, processor in processors:
+                    values[place] = processor(values[place])
+                converted.append(tuple(values))
+            rows = converted
+        self._connection.exec_driver_sql(statement, rows)
+        self.check()
+
+
+class Command(Protocol[R]):
+    """A write. `run` gets every command of its kind in the group and gives their results in the same order."""
+
+    priority: ClassVar[Priority]
+
+    @classmethod
+    def run(cls, unit: Unit, commands: Sequence[Self]) -> Sequence[R]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Function(Generic[R]):
+    """A free-form write, for rare work."""
+
+    function: Callable[[Unit], R]
+    priority: ClassVar[Priority] = Priority.SWEEP
+
+    @classmethod
+    def run(cls, unit: Unit, commands: Sequence[_Function[R]]) -> Sequence[R]:
+        return [command.function(unit) for command in commands]
+
+
+@dataclass(slots=True)
+class DoorStatistics:
+    """Counts since the start; `seconds` are spent from BEGIN to the end of COMMIT. `buckets` by group size."""
+
+    groups: int = 0
+    commands: int = 0
+    failed_groups: int = 0
+    failed_commands: int = 0
+    withdrawn: int = 0
+    seconds: float = 0.0
+
+
+class _Job(Generic[R]):
+    __slots__ = ("command", "future")
+
+    def __init__(self, command: Command[R]) -> None:
+        self.command = command
+        self.future: Future[R] = Future()
+
+
+class FaultPoint(Protocol):
+    """Called with the name of a point on the way; tests end the process there. Nothing in production."""
+
+    def __call__(self, point: str) -> None: ...
+
+
+def _no_fault(_point: str) -> None:
+    return None
+
+
+class Door:
+    """Commands are written by one thread, reads run on a small pool.
+
+    Args:
+        observe: told (commands in the group, seconds from BEGIN to COMMIT) after each committed group.
+        fault: a fault point's switch, for tests only.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        observe: Callable[[int, float], None] | None = None,
+        fault: FaultPoint = _no_fault,
+    ) -> None:
+        self.database = database
+        self.statistics = DoorStatistics()
+        self._observe = observe
+        self._fault = fault
+        self._queues: tuple[deque[_Job[Any]], ...] = tuple(deque() for _ in Priority)
+        self._condition = threading.Condition()
+        self._idle = False
+        self._full = GROUP
+        self._closing = False
+        self._last_group = 1
+        self._connection: Connection | None = None
+        self._readers = ThreadPoolExecutor(database.readers, thread_name_prefix="huiyin-read")
+        self._thread = threading.Thread(target=self._run, name="huiyin-write", daemon=True)
+        self._thread.start()
+
+    # ── for everybody ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def submit(self, command: Command[R]) -> Future[R]:
+        """Queues a command. The future holds its result once it is committed; `cancel()` withdraws it while queued.
+
+        Raises (from the future):
+            CommandFailed: it failed in its group and again alone.
+            DoorClosed: the process is ending.
+        """
+        job = _Job(command)
+        with self._condition:
+            if self._closing:
+                job.future.set_exception(DoorClosed("Huiyin is stopping; nothing more is written"))
+                return job.future
+            self._queues[command.priority].append(job)
+            if self._idle or self._waiting() >= self._full:
+                self._condition.notify()
+        return job.future
+
+    def write(self, function: Callable[[Unit], R]) -> Future[R]:
+        """A free-form write in a group of its own kind, behind everything else. It may run twice."""
+        return self.submit(_Function(function))
+
+    def read(self, function: Callable[[Connection], R]) -> Future[R]:
+        """Runs a read on the pool, in a read transaction of its own."""
+
+        def run() -> R:
+            with self.database.read_engine.connect() as connection:
+                return function(connection)
+
+        try:
+            return self._readers.submit(run)
+        except RuntimeError:
+            refused: Future[R] = Future()
+            refused.set_exception(DoorClosed("Huiyin is stopping; nothing more is read"))
+            return refused
+
+    def waiting(self) -> int:
+        """Commands queued and not yet started."""
+        with self._condition:
+            return self._waiting()
+
+    def close(self) -> None:
+        """Writes what is queued, then ends both. Blocks until the last group is committed."""
+        with self._condition:
+            self._closing = True
+            self._condition.notify_all()
+        self._thread.join()
+        self._readers.shutdown(wait=True)
+
+    # ── the writer thread ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _waiting(self) -> int:
+        return sum(map(len, self._queues))
+
+    def _run(self) -> None:
+        while (group := self._gather()) is not None:
+            started = [job for job in group if job.future.set_running_or_notify_cancel()]
+            self.statistics.withdrawn += len(group) - len(started)
+            if started:
+                self._perform(started)
+            del group, started
+        self._drop_connection()
+
+    def _gather(self) -> list[_Job[Any]] | None:
+        with self._condition:
+            while not self._waiting():
+                if self._closing:
+                    return None
+                self._idle = True
+                self._condition.wait()
+                self._idle = False
+            if self._last_group > 1 and not self._closing:
+                end = time.monotonic() + GATHER
+                while self._waiting() < GROUP and (left := end - time.monotonic()) > 0:
+                    self._condition.wait(left)
+            group: list[_Job[Any]] = []
+            for priority, queue in zip(Priority, self._queues, strict=True):
+                room = GROUP - len(group) if priority is not Priority.SWEEP else min(1, GROUP - len(group))
+                for _ in range(min(room, len(queue))):
+                    group.append(queue.popleft())
+            self._last_group = len(group)
+            return group
+
+    def _perform(self, group: list[_Job[Any]]) -> None:
+        try:
+            results = self._transaction([job.command for job in group])
+        except Exception as error:  # noqa: BLE001 (whatever it was, each command gets its second run alone)
+            self.statistics.failed_groups += 1
+            log.warning("group failed", commands=len(group), cause=_short(error))
+            self._perform_alone(group)
+            return
+        for job, result in zip(group, results, strict=True):
+            _wake(job, result)
+
+    def _perform_alone(self, group: list[_Job[Any]]) -> None:
+        """Rule 3. Once a busy database has let one command wait in vain, the others of the group do not wait again."""
+        patient = True
+        for job in group:
+            try:
+                [result] = self._transaction([job.command], patient=patient)
+            except Exception as error:  # noqa: BLE001 (it goes to the waiter, whole)
+                patient = patient and not _is_busy(error)
+                self.statistics.failed_commands += 1
+                log.error("command failed", command=type(job.command).__name__, cause=_short(error))
+                failure = CommandFailed(f"{type(job.command).__name__} could not be written: {_short(error)}")
+                failure.__cause__ = error
+                _wake_failed(job, failure)
+            else:
+                _wake(job, result)
+
+    def _transaction(self, commands: list[Command[Any]], *, patient: bool = True) -> list[Any]:
+        """One explicit transaction. The results are in the order of the commands."""
+        began = time.perf_counter()
+        try:
+            connection = self._connection
+            if connection is None:
+                connection = self._connection = self.database.write_engine.connect()
+            if not patient and self.database.is_sqlite:
+                raw: Any = connection.connection.dbapi_connection
+                raw.execute("PRAGMA busy_timeout=0")
+            transaction = connection.begin()
+            unit = Unit(connection)
+            results: list[Any] = [None] * len(commands)
+            for kind, places in _by_kind(commands):
+                answers = kind.run(unit, [commands[place] for place in places])
+                unit.check()
+                for place, answer in zip(places, answers, strict=True):
+                    results[place] = answer
+            unit.check()
+            self._fault("before-commit")
+            transaction.commit()
+            self._fault("after-commit")
+        except BaseException:
+            self._drop_connection()
+            raise
+        if not patient:
+            self._drop_connection()
+        spent = time.perf_counter() - began
+        self.statistics.groups += 1
+        self.statistics.commands += len(commands)
+        self.statistics.seconds += spent
+        if self._observe is not None:
+            self._observe(len(commands), spent)
+        return results
+
+    def _drop_connection(self) -> None:
+        """Rolls back and closes: whatever state the driver is in, the next group begins with a new connection."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.invalidate()
+                connection.close()
+            except Exception as error:  # noqa: BLE001 (a broken connection may fail to close, too)
+                log.warning("connection did not close", cause=_short(error))
+
+
+def _by_kind(commands: Sequence[Command[Any]]) -> Iterable[tuple[type[Command[Any]], list[int]]]:
+    """The places of the commands of each kind, kinds in the order of first appearance."""
+    places: dict[type[Command[Any]], list[int]] = {}
+    for place, command in enumerate(commands):
+        places.setdefault(type(command), []).append(place)
+    return places.items()
+
+
+def _wake(job: _Job[Any], result: Any) -> None:
+    try:
+        job.future.set_result(result)
+    except Exception as error:  # noqa: BLE001 (rule 6: one waiter that raises must not starve the others)
+        log.error("waiter raised", cause=_short(error))
+
+
+def _wake_failed(job: _Job[Any], failure: Exception) -> None:
+    try:
+        job.future.set_exception(failure)
+    except Exception as error:  # noqa: BLE001 (as above)
+        log.error("waiter raised", cause=_short(error))
+
+
+def _is_busy(error: BaseException) -> bool:
+    return isinstance(error, OperationalError) and "locked" in str(error.orig)
+
+
+def _short(error: BaseException) -> str:
+    """The kind and first line of an error, without the statement's parameters (they hold what no log may show)."""
+    cause = getattr(error, "orig", None) or error
+    return f"{type(cause).__name__}: {str(cause).splitlines()[0] if str(cause) else ''}"[:200]

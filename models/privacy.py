@@ -1,0 +1,201 @@
+"""What may be kept and seen of a telephone number.
+
+A number is stored three ways and never in clear:
+
+* sealed: AES-256-GCM under a key with an id, so that it can be dialled or shown to who may see it;
+* hash: a keyed hash of the whole number, by which the same citizen is found again;
+* tail: a second keyed hash of the last four digits, for the supervisors' filter. With 10,000 values it leaks those digits
+  to whoever holds the key, on purpose (docs/adr/0005-last-four-digits.md).
+
+The keys stand in one file of mode 0600, outside the database. Each key has three parts derived by HKDF-SHA256. The newest
+key is used; an older one stays in the file only while `huiyin key rotate` has rows left that were written with it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import os
+import secrets
+import stat
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from models.errors import KeyUnreadable
+
+__all__ = ["Keyring", "SealedNumber", "mask"]
+
+_NONCE = 12
+_HASH = 16
+_TAIL = 8
+_LABEL = b"huiyin number v1"
+
+
+@dataclass(frozen=True, slots=True)
+class SealedNumber:
+    """A number as stored. `sealed`: key id (2 bytes), nonce (12), ciphertext with tag. `hash` 16 bytes, `tail` 8 bytes."""
+
+    sealed: bytes
+    hash: bytes
+    tail: bytes
+    key_id: int
+
+
+class _Key:
+    def __init__(self, key_id: int, secret: bytes) -> None:
+        if len(secret) != 32:
+            raise KeyUnreadable(
+                f"privacy key {key_id} has {len(secret)} bytes, 32 are needed; restore the key file"
+            )
+        self.id = key_id
+        self.secret = secret
+        material = HKDF(algorithm=SHA256(), length=96, salt=None, info=_LABEL).derive(secret)
+        self.aead = AESGCM(material[:32])
+        self.hash_key = material[32:64]
+        self.tail_key = material[64:]
+        self.prefix = key_id.to_bytes(2, "big")
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that tell two keys apart and give nothing away."""
+        return hmac.digest(self.secret, b"huiyin key fingerprint v1", "sha256").hex()[:16]
+
+
+class Keyring:
+    """The keys of one installation; the newest writes, all read."""
+
+    def __init__(self, secrets_by_id: dict[int, bytes]) -> None:
+        if not secrets_by_id:
+            raise KeyUnreadable("the privacy key file holds no key; restore it from your backup")
+        self._keys = {key_id: _Key(key_id, secret) for key_id, secret in secrets_by_id.items()}
+        self.active_id = max(self._keys)
+        self._active = self._keys[self.active_id]
+
+    # ── the file ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @classmethod
+    def generate(cls) -> Keyring:
+        return cls({1: secrets.token_bytes(32)})
+
+    @classmethod
+    def load(cls, path: Path) -> Keyring:
+        """Reads the key file.
+
+        Raises:
+            KeyUnreadable: missing, open to group or others, or damaged.
+        """
+        try:
+            mode = path.stat().st_mode
+            content = path.read_text("ascii")
+        except FileNotFoundError:
+            raise KeyUnreadable(
+                f"privacy key {path} is missing; restore it from your backup "
+                "(a new one cannot read the numbers already stored)"
+            ) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise KeyUnreadable(f"privacy key {path} cannot be read: {error}") from error
+        if stat.S_IMODE(mode) & 0o077:
+            raise KeyUnreadable(f"privacy key {path} is open to others; run: chmod 600 {path}")
+        try:
+            keys = tomllib.loads(content)["keys"]
+            return cls(
+                {int(key_id): base64.b64decode(value, validate=True) for key_id, value in keys.items()}
+            )
+        except (tomllib.TOMLDecodeError, KeyError, ValueError, TypeError, AttributeError) as error:
+            raise KeyUnreadable(f"privacy key {path} is damaged; restore it from your backup") from error
+
+    def save(self, path: Path) -> None:
+        """Writes the file whole or not at all, mode 0600, on disk when this returns."""
+        lines = [
+            "# Huiyin privacy keys. Keep a copy apart from the database's backup; without it no number can be read.",
+            "[keys]",
+        ]
+        lines += [f'{key.id} = "{base64.b64encode(key.secret).decode()}"' for key in self._keys.values()]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(path.name + ".new")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write("\n".join(lines) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    # ── rotation ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def with_new_key(self) -> Keyring:
+        """The same keys and a newer one, which is active from now on."""
+        return Keyring({**self._secrets(), self.active_id + 1: secrets.token_bytes(32)})
+
+    def only_active(self) -> Keyring:
+        return Keyring({self.active_id: self._active.secret})
+
+    def _secrets(self) -> dict[int, bytes]:
+        return {key.id: key.secret for key in self._keys.values()}
+
+    @property
+    def fingerprint(self) -> str:
+        return self._active.fingerprint
+
+    @property
+    def fingerprints(self) -> frozenset[str]:
+        return frozenset(key.fingerprint for key in self._keys.values())
+
+    # ── numbers ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def seal(self, number: str) -> SealedNumber:
+        """Encrypts and hashes a number in its normalised form (E.164, or the digits as dialled)."""
+        key = self._active
+        raw = number.encode()
+        nonce = os.urandom(_NONCE)
+        return SealedNumber(
+            sealed=key.prefix + nonce + key.aead.encrypt(nonce, raw, _LABEL),
+            hash=hmac.digest(key.hash_key, raw, "sha256")[:_HASH],
+            tail=self.tail(number),
+            key_id=key.id,
+        )
+
+    def hash(self, number: str) -> bytes:
+        """The keyed hash by which stored rows of this number are found."""
+        return hmac.digest(self._active.hash_key, number.encode(), "sha256")[:_HASH]
+
+    def tail(self, number: str) -> bytes:
+        """The keyed hash of the last four digits."""
+        return hmac.digest(self._active.tail_key, number[-4:].encode(), "sha256")[:_TAIL]
+
+    def open(self, sealed: bytes) -> str:
+        """The number in clear. Whoever calls this has asked why and written it to the audit.
+
+        Raises:
+            KeyUnreadable: sealed with a key that is not in the file, or damaged.
+        """
+        key = self._keys.get(int.from_bytes(sealed[:2], "big"))
+        if key is None:
+            raise KeyUnreadable(
+                "this number was sealed with a key that is not in the key file; restore the older key"
+            )
+        try:
+            clear = key.aead.decrypt(sealed[2 : 2 + _NONCE], sealed[2 + _NONCE :], _LABEL)
+        except InvalidTag:
+            raise KeyUnreadable(
+                "a stored number is damaged or was sealed with another key of the same id"
+            ) from None
+        return clear.decode()
+
+
+def mask(number: str) -> str:
+    """A number as a screen may show it: `138****0001`; short numbers lose all but the last two digits."""
+    national = number.removeprefix("+86")
+    if len(national) >= 11:
+        return f"{national[:3]}{'*' * (len(national) - 7)}{national[-4:]}"
+    return "*" * max(len(national) - 2, 0) + national[-2:]

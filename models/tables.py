@@ -1,0 +1,345 @@
+"""The shared evaluation record as stored (`../docs/data-model.md` explains it; the first migration makes these tables).
+
+Rules that hold for every table:
+
+* Ids are UUIDv7 (models/ids.py); times are UTC; a level is the centre's number, 5 the best.
+* No number in clear: three columns a number (`number_columns`), sealed, hash and tail, and the id of the key.
+* No foreign key points into a table that may be partitioned one day (calls, ratings, evaluations, audit); the registry
+  (`call_keys`, `case_keys`: natural key → subject id) is never partitioned and carries the uniqueness.
+* Agent, queue and department are a snapshot in the record, not a reference.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+from sqlalchemy.types import TypeDecorator
+
+__all__ = [
+    "Id",
+    "UtcTime",
+    "audit",
+    "call_keys",
+    "calls",
+    "case_keys",
+    "cases",
+    "evaluations",
+    "invitation_members",
+    "invitations",
+    "meta",
+    "metadata",
+    "number_tables",
+    "outbox",
+    "push_batches",
+    "push_members",
+    "ratings",
+]
+
+
+class Id(TypeDecorator[str]):
+    """A UUID as 32 hexadecimal digits in Python; `uuid` on PostgreSQL, CHAR(32) on SQLite."""
+
+    impl = Uuid(as_uuid=False)
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else str(value).replace("-", "")
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware datetime; `timestamptz` on PostgreSQL, ISO text in UTC on SQLite."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without offset cannot be stored; use an aware datetime")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+def number_columns() -> list[Column[Any]]:
+    """A citizen's number: what kind it is, sealed, hash, tail, key id (models/privacy.py). All null: anonymous."""
+    return [
+        Column("number_kind", String(16)),
+        Column("number_sealed", LargeBinary),
+        Column("number_hash", LargeBinary(16)),
+        Column("number_tail", LargeBinary(8)),
+        Column("number_key_id", SmallInteger),
+    ]
+
+
+meta = Table(
+    "meta", metadata, Column("key", String(64), primary_key=True), Column("value", Text, nullable=False)
+)
+
+call_keys = Table(
+    "call_keys",
+    metadata,
+    Column("call_key", String(200), primary_key=True),
+    Column("subject_id", Id, nullable=False),
+)
+
+case_keys = Table(
+    "case_keys",
+    metadata,
+    Column("case_no", String(200), nullable=False),
+    Column("service_number", Integer, nullable=False),
+    Column("subject_id", Id, nullable=False),
+    PrimaryKeyConstraint("case_no", "service_number"),
+)
+
+calls = Table(
+    "calls",
+    metadata,
+    Column("subject_id", Id, primary_key=True),
+    Column("call_key", String(200), nullable=False),
+    *number_columns(),
+    Column("agent", String(64)),
+    Column("queue", String(64)),
+    Column("dept", String(64)),
+    Column("case_no", String(200)),
+    Column("lang", String(16)),
+    Column("outcome", String(16), nullable=False),
+    Column("source", String(16), nullable=False),
+    Column("offered_at", UtcTime),
+    Column("ended_at", UtcTime),
+    Column("created_at", UtcTime, nullable=False),
+    Index(None, "created_at"),
+    Index(None, "number_hash"),
+    Index(None, "number_tail"),
+)
+
+cases = Table(
+    "cases",
+    metadata,
+    Column("subject_id", Id, primary_key=True),
+    Column("case_no", String(200), nullable=False),
+    Column("service_number", Integer, nullable=False),
+    Column("stub", Boolean, nullable=False),
+    *number_columns(),
+    Column("title", Text),
+    Column("task_code", String(64)),
+    Column("task_name", Text),
+    Column("dept_code", String(64)),
+    Column("dept_name", Text),
+    Column("agent", String(64)),
+    Column("area_code", String(16)),
+    Column("batch_id", String(200)),
+    Column("theme_id", String(200)),
+    Column("consent", Boolean),
+    Column("closed_at", UtcTime),
+    Column("deadline", UtcTime),
+    Column("provisional", Boolean),
+    Column("withdrawn_at", UtcTime),
+    Column("created_at", UtcTime, nullable=False),
+    Index(None, "number_hash"),
+    Index(None, "number_tail"),
+)
+
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("kind", String(8), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", String(64)),
+    *number_columns(),
+    Column("lang", String(16)),
+    Column("key_map", String(64), nullable=False),
+    Column("first_asked_at", UtcTime),
+    Column("asked_by", String(8)),
+    Column("due_at", UtcTime),
+    Column("created_at", UtcTime, nullable=False),
+    Column("changed_at", UtcTime, nullable=False),
+    Index(
+        "ix_invitations_due",
+        "state",
+        "due_at",
+        sqlite_where=text("due_at IS NOT NULL"),
+        postgresql_where=text("due_at IS NOT NULL"),
+    ),
+    Index(None, "first_asked_at"),
+    Index(None, "number_hash"),
+)
+
+invitation_members = Table(
+    "invitation_members",
+    metadata,
+    Column("invitation_id", Id, nullable=False),
+    Column("subject_id", Id, nullable=False),
+    PrimaryKeyConstraint("invitation_id", "subject_id"),
+    Index(None, "subject_id"),
+)
+
+ratings = Table(
+    "ratings",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("invitation_id", Id),
+    Column("call_subject_id", Id, unique=True),
+    Column("message_id", Id, unique=True),
+    Column("channel", String(8), nullable=False),
+    Column("origin", String(8), nullable=False),
+    Column("raw_input", Text, nullable=False),
+    Column("key_map", String(64), nullable=False),
+    Column("satisfaction", SmallInteger, nullable=False),
+    Column("reasons", String(200)),
+    Column("comment", Text),
+    Column("rated_at", UtcTime, nullable=False),
+    Column("late", Boolean, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+)
+
+evaluations = Table(
+    "evaluations",
+    metadata,
+    Column("subject_id", Id, nullable=False),
+    Column("assess_number", Integer, nullable=False),
+    Column("id", Id, nullable=False),
+    Column("rating_id", Id, nullable=False),
+    Column("subject_kind", String(8), nullable=False),
+    Column("effective", Boolean, nullable=False),
+    Column("satisfaction", SmallInteger, nullable=False),
+    Column("origin", String(8), nullable=False),
+    Column("channel", String(8), nullable=False),
+    Column("reasons", String(200)),
+    Column("comment", Text),
+    Column("assess_time", UtcTime, nullable=False),
+    Column("project_no", String(50), nullable=False),
+    Column("service_number", Integer, nullable=False),
+    Column("agent", String(64)),
+    Column("queue", String(64)),
+    Column("dept_code", String(64)),
+    Column("dept_name", Text),
+    Column("task_code", String(64)),
+    Column("task_name", Text),
+    Column("service_name", Text),
+    Column("area_code", String(16)),
+    Column("pushed_at", UtcTime),
+    Column("centre_status", String(32)),
+    Column("created_at", UtcTime, nullable=False),
+    PrimaryKeyConstraint("subject_id", "assess_number"),
+    Index(None, "id"),
+    Index("ix_evaluations_assess_time", "assess_time"),
+    Index(
+        "uq_evaluations_effective",
+        "subject_id",
+        unique=True,
+        sqlite_where=text("effective"),
+        postgresql_where=text("effective"),
+    ),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("evaluation_id", Id, primary_key=True),
+    Column("subject_id", Id, nullable=False),
+    Column("assess_number", Integer, nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("not_before", UtcTime, nullable=False),
+    Column("held_by", String(100)),
+    Column("batch_id", Id),
+    Column("tries", Integer, nullable=False),
+    Column("reason", Text),
+    Column("created_at", UtcTime, nullable=False),
+    Index(
+        "ix_outbox_due",
+        "not_before",
+        sqlite_where=text("batch_id IS NULL AND state = 'waiting'"),
+        postgresql_where=text("batch_id IS NULL AND state = 'waiting'"),
+    ),
+    Index(
+        "ix_outbox_held",
+        "held_by",
+        sqlite_where=text("held_by IS NOT NULL"),
+        postgresql_where=text("held_by IS NOT NULL"),
+    ),
+    Index(None, "batch_id"),
+)
+
+push_batches = Table(
+    "push_batches",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("state", String(8), nullable=False),
+    Column("body", LargeBinary),
+    Column("records", Integer, nullable=False),
+    Column("parent_id", Id),
+    Column("tries", Integer, nullable=False),
+    Column("not_before", UtcTime, nullable=False),
+    Column("lease_owner", String(100)),
+    Column("lease_until", UtcTime),
+    Column("last_error", Text),
+    Column("created_at", UtcTime, nullable=False),
+    Column("answered_at", UtcTime),
+    Index(
+        "ix_push_batches_open",
+        "not_before",
+        sqlite_where=text("state = 'open'"),
+        postgresql_where=text("state = 'open'"),
+    ),
+)
+
+push_members = Table(
+    "push_members",
+    metadata,
+    Column("batch_id", Id, nullable=False),
+    Column("evaluation_id", Id, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("verdict", String(16)),
+    Column("reason", Text),
+    PrimaryKeyConstraint("batch_id", "evaluation_id"),
+    Index(None, "evaluation_id"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("at", UtcTime, nullable=False),
+    Column("actor", String(64), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("subject_id", Id),
+    Column("detail", Text),
+    Index(None, "subject_id"),
+)
+
+number_tables: tuple[Table, ...] = (calls, cases, invitations)
+"""Tables with `number_columns`; `huiyin key rotate` goes through them."""

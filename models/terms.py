@@ -1,0 +1,134 @@
+"""The words of the domain as enums. A term meets a number or a Chinese text only here and at the edges.
+
+One name, one thing: the same names stand in code, tables, pages and metrics (docs/glossary.md).
+"""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum, StrEnum
+
+__all__ = [
+    "Actor",
+    "BatchState",
+    "CallOutcome",
+    "Channel",
+    "InvitationState",
+    "Origin",
+    "OutboxState",
+    "Satisfaction",
+    "SubjectKind",
+    "Verdict",
+]
+
+
+class Satisfaction(IntEnum):
+    """满意度. The value is the one sent to the centre: 5 is best (GB/T 39046-2020 counts the other way)."""
+
+    VERY_SATISFIED = 5
+    SATISFIED = 4
+    BASICALLY_SATISFIED = 3
+    DISSATISFIED = 2
+    VERY_DISSATISFIED = 1
+
+    @property
+    def chinese(self) -> str:
+        return _CHINESE[self]
+
+    @property
+    def is_bad(self) -> bool:
+        """差评: the last two of the five levels (the notice: 后2个等级为差评)."""
+        return self <= Satisfaction.DISSATISFIED
+
+    @property
+    def slug(self) -> str:
+        """The name in prompts and settings: `very-satisfied`."""
+        return self.name.lower().replace("_", "-")
+
+
+_CHINESE = {
+    Satisfaction.VERY_SATISFIED: "非常满意",
+    Satisfaction.SATISFIED: "满意",
+    Satisfaction.BASICALLY_SATISFIED: "基本满意",
+    Satisfaction.DISSATISFIED: "不满意",
+    Satisfaction.VERY_DISSATISFIED: "非常不满意",
+}
+
+
+class SubjectKind(StrEnum):
+    """What is rated: the agent's service in a call (一次一评), or the result of a case (一事一评)."""
+
+    CALL = "call"
+    CASE = "case"
+
+
+class Channel(StrEnum):
+    """评价渠道. Its number (`pf`) is the centre profile's."""
+
+    KEYPAD = "keypad"
+    SMS = "sms"
+    SYSTEM = "system"
+
+
+class Origin(StrEnum):
+    """Who gave the level: a person, or the rule of the fifth working day."""
+
+    CITIZEN = "citizen"
+    DEFAULT = "default"
+
+
+class CallOutcome(StrEnum):
+    """What became of the rating in a call; the values of HUIYIN_OUTCOME, and `not_offered`."""
+
+    RATED = "rated"
+    NO_INPUT = "no_input"
+    INVALID = "invalid"
+    HANGUP = "hangup"
+    SKIPPED = "skipped"
+    DUPLICATE = "duplicate"
+    ERROR = "error"
+    NOT_OFFERED = "not_offered"
+
+
+class InvitationState(StrEnum):
+    """The life of an invitation 评价邀请 (transitions: intake/invitations.py)."""
+
+    ASKED_BY_VOICE = "asked_by_voice"
+    WAITING = "waiting"
+    ASKED = "asked"
+    RATED = "rated"
+    IMPOSSIBLE = "impossible"
+    WITHDRAWN = "withdrawn"
+    DEFAULTED = "defaulted"
+    SUPERSEDED = "superseded"
+    EXPIRED = "expired"
+
+
+class OutboxState(StrEnum):
+    """待推送: waiting (held, due or in a batch), or a dead letter 死信 that a person must look at."""
+
+    WAITING = "waiting"
+    DEAD = "dead"
+
+
+class BatchState(StrEnum):
+    OPEN = "open"
+    ANSWERED = "answered"
+    SPLIT = "split"
+
+
+class Verdict(StrEnum):
+    """The centre's word on one evaluation of a batch."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    REJECTED = "rejected"
+
+
+class Actor(Enum):
+    """Who did it, in the audit, where it was no person."""
+
+    IVR = "ivr"
+    SMS = "sms"
+    SCHEDULER = "scheduler"
+    CENTRE = "centre"
+    COMMAND_LINE = "command_line"
