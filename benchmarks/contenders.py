@@ -1,0 +1,108 @@
+"""The table of servers that the comparison measures: what each is, how it is started, what it must reach.
+
+A contender whose program is not to be had here is left out, with the reason in one line of the report.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huiyin" / "bench"
+"""Where tools/bench-programs.sh puts what is not the product's own."""
+
+NODE_MODULES = CACHE / "node" / "node_modules"
+PYTHON_PACKAGES = CACHE / "python"
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One server of the comparison."""
+
+    key: str
+    title: str
+    argv: tuple[str, ...]
+    script: str = "fixed"
+    env: Mapping[str, str] = field(default_factory=dict)
+    limit: float | None = None
+    """The ratio to the baseline that this project wants it to stay under; none for the others' servers."""
+    missing: Callable[[], str] = lambda: ""
+    """Empty when it can run here, else why not and what to do."""
+
+
+def _python(module: str, *arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", module, *arguments)
+
+
+def _missing_pystrix() -> str:
+    return "" if (PYTHON_PACKAGES / "pystrix").is_dir() else "pystrix: not installed (tools/bench-programs.sh)"
+
+
+def _missing_ding_dong() -> str:
+    if shutil.which("node") is None:
+        return "ding-dong: node is missing (Debian: apt-get install nodejs npm)"
+    return "" if (NODE_MODULES / "ding-dong").is_dir() else "ding-dong: not installed (tools/bench-programs.sh)"
+
+
+BASELINE = "pyst2"
+
+CONTENDERS: tuple[Contender, ...] = (
+    Contender(BASELINE, "pyst2 in Twisted threads", _python("benchmarks.servers.pyst2_threads", "socket")),
+    Contender(
+        "pyst2-reactor",
+        "pyst2 in Twisted threads, wire in the reactor",
+        _python("benchmarks.servers.pyst2_threads", "reactor"),
+    ),
+    Contender(
+        "pystrix",
+        "pystrix, a thread a call",
+        _python("benchmarks.servers.pystrix_server"),
+        env={"PYTHONPATH": str(PYTHON_PACKAGES)},
+        missing=_missing_pystrix,
+    ),
+    Contender(
+        "ding-dong",
+        "ding-dong on Node",
+        ("node", "benchmarks/ding-dong/server.js"),
+        env={"NODE_PATH": str(NODE_MODULES)},
+        missing=_missing_ding_dong,
+    ),
+)
+
+
+def versions() -> dict[str, str]:
+    """What was measured, by name and version, and on what."""
+    import sqlite3
+
+    found = {
+        "Python": sys.version.split()[0],
+        **{name: metadata.version(name) for name in ("twisted", "pyst2", "sqlalchemy", "phonenumbers", "cryptography")},
+        "SQLite": sqlite3.sqlite_version,
+    }
+    if not _missing_pystrix():
+        info = next(iter(metadata.distributions(path=[str(PYTHON_PACKAGES)], name="pystrix")))
+        found["pystrix"] = info.version
+    if not _missing_ding_dong():
+        package = json.loads((NODE_MODULES / "ding-dong" / "package.json").read_text())
+        found["ding-dong"] = str(package["version"])
+        node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True)
+        found["Node"] = node.stdout.strip().removeprefix("v")
+    return found
+
+
+def machine() -> str:
+    """The machine in one line: processor, cores, kernel; no name of a host."""
+    model = "unknown processor"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = " ".join(line.split(":", 1)[1].split())
+            break
+    kernel = os.uname()
+    return f"{model}, {os.cpu_count()} cores, {kernel.sysname} {kernel.release.split('-')[0]}"

@@ -1,0 +1,157 @@
+"""Starting, pinning, reading and stopping the processes of a benchmark.
+
+Rules it keeps:
+- A server has one core and the generator another, so neither's work shows in the other's time.
+- CPU time is the kernel's own count for the whole process, all threads, those that have ended too.
+- Whatever was started is stopped by its own id, also when a measurement fails.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+ROOT = Path(__file__).resolve().parent.parent
+START_LIMIT = 30.0
+"""Seconds that a server may take until it accepts calls."""
+STOP_LIMIT = 10.0
+"""Seconds between SIGTERM and SIGKILL."""
+
+
+class BenchError(Exception):
+    """A measurement that could not be taken; the sentence says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """Where the two sides run."""
+
+    server: int
+    generator: int
+
+    @property
+    def apart(self) -> bool:
+        """Whether they are two: on a machine of one core the figures are worth little."""
+        return self.server != self.generator
+
+
+def choose_cores() -> Cores:
+    """The first core that this process may use for the server, the last for the generator."""
+    allowed = sorted(os.sched_getaffinity(0))
+    return Cores(server=allowed[0], generator=allowed[-1])
+
+
+@contextmanager
+def pinned(core: int) -> Iterator[None]:
+    """Run the block, and what it starts, on one core; a child inherits it, so none of its threads escapes."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time of a process, user and system, all its threads, in seconds.
+
+    It is the sum of utime and stime in /proc/PID/stat, read from the process's CPU clock instead, which counts
+    nanoseconds where that file counts hundredths (clock_getcpuclockid(3): the id is the inverted pid, shifted).
+    """
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+class Server:
+    """A measured server: a process that says `ready PORT` on its standard output."""
+
+    def __init__(self, argv: Sequence[str], core: int, env: Mapping[str, str] | None = None, cwd: Path = ROOT) -> None:
+        self.argv = list(argv)
+        self.core = core
+        self.env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **(env or {})}
+        self.cwd = cwd
+        self.port = 0
+        self.log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the server
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process id; BenchError before the start."""
+        if self.process is None:
+            raise BenchError(f"{self.argv[-1]} is not started")
+        return self.process.pid
+
+    def __enter__(self) -> Server:
+        with pinned(self.core):
+            self.process = subprocess.Popen(
+                self.argv, cwd=self.cwd, env=self.env, stdout=subprocess.PIPE, stderr=self.log
+            )
+        try:
+            self.port = int(self._ready().split()[1])
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _ready(self) -> str:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        until = time.monotonic() + START_LIMIT
+        fd = self.process.stdout.fileno()
+        text = ""
+        while (left := until - time.monotonic()) > 0:
+            if select.select([fd], [], [], left)[0]:
+                piece = os.read(fd, 4096)
+                if not piece:
+                    raise BenchError(f"{' '.join(self.argv)} ended before it was ready:\n{self.errors()}")
+                text += piece.decode("utf-8", "replace")
+                for line in text.split("\n")[:-1]:
+                    if line.startswith("ready "):
+                        return line
+        raise BenchError(f"{' '.join(self.argv)} was not ready after {START_LIMIT:g} s:\n{self.errors()}")
+
+    def errors(self) -> str:
+        """The end of what it wrote to standard error."""
+        self.log.seek(0)
+        return self.log.read().decode("utf-8", "replace")[-2000:]
+
+    def __exit__(self, *_: object) -> None:
+        process = self.process
+        if process is None:
+            return
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(STOP_LIMIT)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def generate(core: int, time_limit: float, **options: float | str) -> dict[str, Any]:
+    """Run the load generator on a core and return its report; BenchError when any call failed.
+
+    `options` are those of `python -m benchmarks.agi_load`, with underscores.
+    """
+    argv = [sys.executable, "-m", "benchmarks.agi_load", "--core", str(core), "--time-limit", str(time_limit)]
+    for name, value in options.items():
+        argv += [f"--{name.replace('_', '-')}", str(value)]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=time_limit + START_LIMIT, check=False)
+    if not done.stdout:
+        raise BenchError(f"the generator failed: {done.stderr[-2000:]}")
+    report: dict[str, Any] = json.loads(done.stdout)
+    if report["failures"]:
+        raise BenchError(f"calls failed: {report['failures']}; the first call said {report['first_transcript']}")
+    return report
