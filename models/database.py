@@ -2,8 +2,8 @@
 
 SQLite (WAL, synchronous=FULL) serves one process, which holds a lock on a file beside it. PostgreSQL serves any number.
 
-On SQLite the driver runs with `isolation_level=None` and BEGIN is ours: with the driver's default no BEGIN comes before a
-SAVEPOINT, and after SQLITE_FULL the rest would run outside any transaction while COMMIT raises nothing.
+On SQLite the driver runs with `isolation_level=None` and BEGIN is ours: with the driver's default no BEGIN comes before
+a SAVEPOINT, and after SQLITE_FULL the rest would run outside any transaction while COMMIT raises nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sqlalchemy.pool import QueuePool
 
 from models.errors import DatabaseBusy, DatabaseNotReady, KeyMismatch, StoreError
 from models.privacy import Keyring
-from models.tables import metadata, meta, number_tables
+from models.tables import meta, metadata, number_tables
 
 __all__ = ["Database", "SchemaState", "open_database", "parse_url"]
 

@@ -2,8 +2,8 @@
 
 Rules kept here:
 
-1. Every write is a command of frozen rows, queued to one writer thread of the process, in the order of `Priority`: calls,
-   inbound SMS, push results, sweeps (one sweep a group).
+1. Every write is a command of frozen rows, queued to one writer thread of the process, in the order of `Priority`:
+   calls, inbound SMS, push results, sweeps (one sweep a group).
 2. The writer gathers: up to `GATHER` seconds after the first command (not at all when the last group held one), at most
    `GROUP` commands, into one explicit transaction. Commands of one kind run together, in bulk.
 3. A group that fails in any way (full disk, I/O error, busy, deadlock, failed COMMIT) is rolled back, and each of its
@@ -39,6 +39,7 @@ GATHER = 0.005
 GROUP = 64
 
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 log = structlog.get_logger(__name__)
 
 
@@ -49,15 +50,18 @@ class Priority(IntEnum):
     SWEEP = 3
 
 
+_Prepared = tuple[str, list[tuple[int, Callable[[Any], Any]]]]
+
+
 class Bulk:
     """One prepared INSERT of a table for tuples, in the order of `columns`; several times faster than `insert()`."""
 
     def __init__(self, table: Table, columns: Sequence[str] | None = None) -> None:
         self.table = table
         self.columns = tuple(columns or (column.name for column in table.columns))
-        self._ready: dict[str, tuple[str, list[tuple[int, Callable[[Any], Any]]]]] = {}
+        self._ready: dict[str, _Prepared] = {}
 
-    def prepare(self, dialect: Dialect) -> tuple[str, list[tuple[int, Callable[[Any], Any]]]]:
+    def prepare(self, dialect: Dialect) -> _Prepared:
         """The statement for a database, and which places of a row want a conversion."""
         ready = self._ready.get(dialect.name)
         if ready is None:
@@ -67,7 +71,7 @@ class Bulk:
                 f"INSERT INTO {dialect.identifier_preparer.quote(self.table.name)} ({names})"  # noqa: S608 (our names)
                 f" VALUES ({', '.join([mark] * len(self.columns))})"
             )
-            processors = []
+            processors: list[tuple[int, Callable[[Any], Any]]] = []
             for place, name in enumerate(self.columns):
                 processor = self.table.c[name].type.dialect_impl(dialect).bind_processor(dialect)
                 if processor is not None:
@@ -114,13 +118,13 @@ class Unit:
         self.check()
 
 
-class Command(Protocol[R]):
+class Command(Protocol[R_co]):
     """A write. `run` gets every command of its kind in the group and gives their results in the same order."""
 
     priority: ClassVar[Priority]
 
     @classmethod
-    def run(cls, unit: Unit, commands: Sequence[Self]) -> Sequence[R]: ...
+    def run(cls, unit: Unit, commands: Sequence[Self]) -> Sequence[R_co]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +159,8 @@ class _Job(Generic[R]):
         self.future: Future[R] = Future()
 
 
-class FaultPoint(Protocol):
-    """Called with the name of a point on the way; tests end the process there. Nothing in production."""
-
-    def __call__(self, point: str) -> None: ...
+FaultPoint = Callable[[str], None]
+"""Called with the name of a point on the way; tests end the process there. Nothing in production."""
 
 
 def _no_fault(_point: str) -> None:

@@ -1,21 +1,20 @@
 """From the door's futures to Twisted's Deferreds, with one wake of the reactor for a whole group.
 
-`reactor.callFromThread` writes a byte to the reactor's pipe each time; a group of 64 would wake it 64 times. Here the first
-future that is done wakes the reactor, and whatever is done by then comes along.
+`reactor.callFromThread` writes a byte to the reactor's pipe each time; a group of 64 would wake it 64 times. Here the
+first future that is done wakes the reactor, and whatever is done by then comes along.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
+from threading import Lock
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
-__all__ = ["TimedOut", "Wakeups", "within"]
+__all__ = ["ReactorThreads", "ReactorTime", "TimedOut", "Timer", "Wakeups", "within"]
 
 T = TypeVar("T")
 
@@ -28,8 +27,24 @@ class TimedOut(Exception):
         self.withdrawn = withdrawn
 
 
+class Timer(Protocol):
+    """IDelayedCall, as far as we use it (zope interfaces say nothing to a type checker)."""
+
+    def cancel(self) -> None: ...
+
+    def active(self) -> bool: ...
+
+
+class ReactorTime(Protocol):
+    """IReactorTime: durations, on monotonic time."""
+
+    def seconds(self) -> float: ...
+
+    def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kwargs: object) -> Timer: ...  # noqa: N802
+
+
 class ReactorThreads(Protocol):
-    def callFromThread(self, callable: Any, *args: Any, **kwargs: Any) -> None: ...  # noqa: N802, A002
+    def callFromThread(self, callable: Any, *args: Any, **kwargs: Any) -> None: ...  # noqa: N802
 
 
 class Wakeups:
@@ -39,15 +54,21 @@ class Wakeups:
 
     def __init__(self, reactor: ReactorThreads) -> None:
         self._reactor = reactor
-        self._done: deque[tuple[Deferred[Any], Future[Any]]] = deque()
+        self._lock = Lock()
+        self._done: list[tuple[Deferred[Any], Future[Any]]] = []
 
     def deferred(self, future: Future[T]) -> Deferred[T]:
         """A Deferred that fires on the reactor's thread. Cancelling it withdraws what has not started yet."""
-        deferred: Deferred[T] = Deferred(lambda _: future.cancel())
+
+        def withdraw(_: Deferred[T]) -> None:
+            future.cancel()
+
+        deferred: Deferred[T] = Deferred(withdraw)
 
         def done(future: Future[T]) -> None:
-            first = not self._done
-            self._done.append((deferred, future))
+            with self._lock:
+                first = not self._done
+                self._done.append((deferred, future))
             if first:
                 self._reactor.callFromThread(self._hand_over)
 
@@ -55,29 +76,26 @@ class Wakeups:
         return deferred
 
     def _hand_over(self) -> None:
-        # Taken one by one: what is appended meanwhile either finds the queue filled and is taken here, or wakes again.
-        done = self._done
-        while done:
-            deferred, future = done[0]
+        with self._lock:
+            done, self._done = self._done, []
+        for deferred, future in done:
             try:
                 if not deferred.called:
                     _fire(deferred, future)
             except Exception:  # noqa: BLE001 (one waiter that raises must not starve the others)
                 self._log.failure("a waiter of the database raised")
-            finally:
-                done.popleft()
 
 
 def _fire(deferred: Deferred[Any], future: Future[Any]) -> None:
     if future.cancelled():
-        deferred.errback(Failure(CancelledError()))
+        deferred.errback(CancelledError())
     elif (error := future.exception()) is not None:
-        deferred.errback(Failure(error))
+        deferred.errback(error)
     else:
         deferred.callback(future.result())
 
 
-async def within(reactor: IReactorTime, wakeups: Wakeups, future: Future[T], seconds: float) -> T:
+async def within(reactor: ReactorTime, wakeups: Wakeups, future: Future[T], seconds: float) -> T:
     """The future's result, or TimedOut after `seconds` of monotonic time; a queued command is then withdrawn.
 
     Raises:

@@ -4,11 +4,11 @@ A number is stored three ways and never in clear:
 
 * sealed: AES-256-GCM under a key with an id, so that it can be dialled or shown to who may see it;
 * hash: a keyed hash of the whole number, by which the same citizen is found again;
-* tail: a second keyed hash of the last four digits, for the supervisors' filter. With 10,000 values it leaks those digits
-  to whoever holds the key, on purpose (docs/adr/0005-last-four-digits.md).
+* tail: a second keyed hash of the last four digits, for the supervisors' filter. With 10,000 values it leaks those
+  digits to whoever holds the key, on purpose (docs/adr/0005-last-four-digits.md).
 
-The keys stand in one file of mode 0600, outside the database. Each key has three parts derived by HKDF-SHA256. The newest
-key is used; an older one stays in the file only while `huiyin key rotate` has rows left that were written with it.
+The keys stand in one file of mode 0600, outside the database; each has three parts, by HKDF-SHA256. The newest is
+used; an older one stays only while `huiyin key rotate` has rows left that were written with it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _LABEL = b"huiyin number v1"
 
 @dataclass(frozen=True, slots=True)
 class SealedNumber:
-    """A number as stored. `sealed`: key id (2 bytes), nonce (12), ciphertext with tag. `hash` 16 bytes, `tail` 8 bytes."""
+    """A number as stored. `sealed`: key id (2 bytes), nonce (12), ciphertext with tag. `hash`: 16 bytes, `tail`: 8."""
 
     sealed: bytes
     hash: bytes
@@ -50,9 +50,7 @@ class SealedNumber:
 class _Key:
     def __init__(self, key_id: int, secret: bytes) -> None:
         if len(secret) != 32:
-            raise KeyUnreadable(
-                f"privacy key {key_id} has {len(secret)} bytes, 32 are needed; restore the key file"
-            )
+            raise KeyUnreadable(f"privacy key {key_id} has {len(secret)} bytes, 32 are needed; restore the key file")
         self.id = key_id
         self.secret = secret
         material = HKDF(algorithm=SHA256(), length=96, salt=None, info=_LABEL).derive(secret)
@@ -104,9 +102,7 @@ class Keyring:
             raise KeyUnreadable(f"privacy key {path} is open to others; run: chmod 600 {path}")
         try:
             keys = tomllib.loads(content)["keys"]
-            return cls(
-                {int(key_id): base64.b64decode(value, validate=True) for key_id, value in keys.items()}
-            )
+            return cls({int(key_id): base64.b64decode(value, validate=True) for key_id, value in keys.items()})
         except (tomllib.TOMLDecodeError, KeyError, ValueError, TypeError, AttributeError) as error:
             raise KeyUnreadable(f"privacy key {path} is damaged; restore it from your backup") from error
 
@@ -181,15 +177,11 @@ class Keyring:
         """
         key = self._keys.get(int.from_bytes(sealed[:2], "big"))
         if key is None:
-            raise KeyUnreadable(
-                "this number was sealed with a key that is not in the key file; restore the older key"
-            )
+            raise KeyUnreadable("this number was sealed with a key that is not in the key file; restore the older key")
         try:
             clear = key.aead.decrypt(sealed[2 : 2 + _NONCE], sealed[2 + _NONCE :], _LABEL)
         except InvalidTag:
-            raise KeyUnreadable(
-                "a stored number is damaged or was sealed with another key of the same id"
-            ) from None
+            raise KeyUnreadable("a stored number is damaged or was sealed with another key of the same id") from None
         return clear.decode()
 
 

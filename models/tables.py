@@ -104,9 +104,7 @@ def number_columns() -> list[Column[Any]]:
     ]
 
 
-meta = Table(
-    "meta", metadata, Column("key", String(64), primary_key=True), Column("value", Text, nullable=False)
-)
+meta = Table("meta", metadata, Column("key", String(64), primary_key=True), Column("value", Text, nullable=False))
 
 call_keys = Table(
     "call_keys",
