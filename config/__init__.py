@@ -1,0 +1,1 @@
+"""What an operator may decide: one TOML file, validated whole before anything starts, and the centre profiles."""
