@@ -33,6 +33,8 @@ class Contender:
     env: Mapping[str, str] = field(default_factory=dict)
     limit: float | None = None
     """The ratio to the baseline that this project wants it to stay under; none for the others' servers."""
+    not_above_ding_dong: bool = False
+    """Whether it must not use more than ding-dong either, where that was measured."""
     missing: Callable[[], str] = lambda: ""
     """Empty when it can run here, else why not and what to do."""
 
@@ -75,6 +77,11 @@ CONTENDERS: tuple[Contender, ...] = (
         missing=_missing_ding_dong,
     ),
 )
+
+WAITING: tuple[str, ...] = (BASELINE,)
+"""Contenders that are also measured with thousands of calls at once."""
+PROFILED: tuple[str, ...] = (BASELINE,)
+"""Contenders of which a profile is taken."""
 
 
 def versions() -> dict[str, str]:

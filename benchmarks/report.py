@@ -1,0 +1,212 @@
+"""The benchmark's outcome as Markdown: what `make bench` prints and what docs/performance.md keeps.
+
+Every figure says its unit and every target stands beside what was measured; what missed its target, or was not
+measured at all, is said in so many words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+from benchmarks.contenders import BASELINE
+from benchmarks.process import ROOT
+
+if TYPE_CHECKING:
+    from benchmarks.compare import Figures, Load
+    from benchmarks.layers import Profile
+    from benchmarks.push import Push
+    from benchmarks.waiting import Waiting
+
+DOCUMENT = ROOT / "docs" / "performance.md"
+BEGIN = "<!-- bench: written by `make bench`, not by hand -->"
+END = "<!-- bench: end -->"
+
+KIB_PER_CALL_LIMIT = 12.0
+P99_OVER_ECHO_LIMIT = 10.0
+PUSH_LIMIT = 0.4
+
+
+@dataclass(slots=True)
+class Outcome:
+    """All that a run measured; a part that was not run is empty."""
+
+    when: datetime
+    machine: str
+    versions: Mapping[str, str]
+    load: Load
+    comparison: dict[str, Figures] = field(default_factory=dict)
+    waiting: list[Waiting] = field(default_factory=list)
+    push: list[Push] = field(default_factory=list)
+    profiles: list[Profile] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
+    """A Markdown table padded so that it also reads well in a terminal; the first `left` columns are text."""
+    lines = [list(head), *(list(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+
+    def padded(line: Sequence[str]) -> str:
+        cells = (
+            cell.ljust(width) if column < left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        return "| " + " | ".join(cells) + " |"
+
+    rule = "|".join(
+        "-" * (width + 2) if column < left else "-" * (width + 1) + ":" for column, width in enumerate(widths)
+    )
+    return "\n".join([padded(lines[0]), f"|{rule}|", *(padded(line) for line in lines[1:])])
+
+
+def verdict(value: float, limit: float, at_most: bool = True) -> str:
+    """`met`, or how far it is missed."""
+    good = value <= limit if at_most else value >= limit
+    return "met" if good else f"missed by {abs(value - limit):.2f}"
+
+
+def comparison(outcome: Outcome) -> str:
+    """CPU per 1,000 calls of all contenders, the baseline first."""
+    figures = outcome.comparison
+    base = figures[BASELINE]
+    ding_dong = figures.get("ding-dong")
+    rows = []
+    for one in figures.values():
+        ratios = one.ratios(base)
+        limit = one.contender.limit
+        target, met = "", ""
+        if limit is not None:
+            target, met = f"{limit:.2f}", verdict(one.ratio(base), limit)
+            if one.contender.not_above_ding_dong and ding_dong is not None:
+                target += " and ding-dong"
+                if one.ratio(base) > ding_dong.ratio(base):
+                    met = "missed: above ding-dong"
+        rows.append(
+            (
+                one.contender.title,
+                f"{one.ratio(base):.2f}",
+                f"{min(ratios):.2f} to {max(ratios):.2f}",
+                f"{median(one.cpu_ms):.0f}",
+                f"{median(one.calls_per_second):,.0f}",
+                target,
+                met,
+            )
+        )
+    return table(("Server", "CPU ratio", "rounds", "CPU ms per 1,000 calls", "calls/s", "at most", "target"), rows)
+
+
+def waiting(outcome: Outcome) -> str:
+    """Memory and lateness with thousands of calls at once."""
+    rows = []
+    for one in outcome.waiting:
+        rows.append(
+            (
+                one.contender.title,
+                f"{one.at_once:,}",
+                f"{one.kib_per_call:.1f}",
+                verdict(one.kib_per_call, KIB_PER_CALL_LIMIT),
+                f"{one.p50:.2f}",
+                f"{one.p99:.2f}",
+                f"{one.echo_p99:.2f}",
+                verdict(one.p99_over_echo, P99_OVER_ECHO_LIMIT),
+                f"{one.slowest_command} {one.slowest_p99:.2f}",
+            )
+        )
+    head = (
+        "Server",
+        "calls at once",
+        "KiB a call",
+        f"at most {KIB_PER_CALL_LIMIT:g}",
+        "command p50 ms",
+        "p99 ms",
+        "echo p99 ms",
+        f"at most {P99_OVER_ECHO_LIMIT:g} above",
+        "slowest command, its p99 ms",
+    )
+    return table(head, rows)
+
+
+def push(outcome: Outcome) -> str:
+    """Huiyin's push beside the bare client."""
+    rows = [
+        (
+            one.title,
+            f"{one.evaluations:,}",
+            f"{one.huiyin_per_second:,.0f}",
+            f"{one.bare_per_second:,.0f}",
+            f"{one.ratio:.2f}",
+            verdict(one.ratio, PUSH_LIMIT, at_most=False),
+        )
+        for one in outcome.push
+    ]
+    return table(
+        ("Push", "evaluations", "Huiyin a second", "bare client a second", "ratio", f"at least {PUSH_LIMIT:g}"), rows
+    )
+
+
+def profiles(outcome: Outcome) -> str:
+    """Where the time goes, a table by layer and one by function for each profiled server."""
+    parts = []
+    for one in outcome.profiles:
+        parts.append(f"#### {one.contender.title}\n\n{one.samples:,} samples.\n")
+        parts.append(
+            table(
+                ("Layer", "part of the CPU time"),
+                ((name, f"{share:.1%}") for name, share in one.by_layer if share >= 0.005),
+            )
+            + "\n"
+        )
+        parts.append(
+            table(
+                ("Function, its own time", "part"),
+                ((f"`{name}`", f"{share:.1%}") for name, share in one.by_function),
+            )
+            + "\n"
+        )
+    return "\n".join(parts).rstrip()
+
+
+def render(outcome: Outcome) -> str:
+    """The whole outcome."""
+    load = outcome.load
+    parts = [
+        f"Taken {outcome.when:%Y-%m-%d} on {outcome.machine}; "
+        + ", ".join(f"{name} {version}" for name, version in outcome.versions.items())
+        + "."
+    ]
+    if outcome.comparison:
+        parts.append(
+            "### CPU a call\n\n"
+            f"Median of {load.rounds} interleaved rounds of {load.calls:,} calls, {load.at_once} at once, the server "
+            "on one core and the generator on the other; ratios are taken within each round. The baseline is 1; lower "
+            "is better.\n\n" + comparison(outcome)
+        )
+    if outcome.waiting:
+        parts.append(
+            "### Thousands of calls at once\n\n"
+            f"Callers that think {outcome.waiting[0].think:g} s before the key, arriving evenly, each replaced when it "
+            "ends. Memory is resident, over the warmed-up idle process, the most seen while all calls were open.\n\n"
+            + waiting(outcome)
+        )
+    if outcome.push:
+        parts.append("### Push to the centre\n\n" + push(outcome))
+    if outcome.profiles:
+        parts.append("### Where the time goes\n\n" + profiles(outcome))
+    if outcome.left_out:
+        parts.append("### Not measured\n\n" + "\n".join(f"- {line}" for line in outcome.left_out))
+    return "\n\n".join(parts) + "\n"
+
+
+def write(text: str, document: Path = DOCUMENT) -> None:
+    """Put the outcome between the markers of the document; ValueError when they are gone."""
+    old = document.read_text(encoding="utf-8")
+    pattern = re.compile(re.escape(BEGIN) + r".*?" + re.escape(END), re.DOTALL)
+    if not pattern.search(old):
+        raise ValueError(f"{document.name} has lost its markers; put {BEGIN} and {END} back where the figures belong")
+    document.write_text(pattern.sub(lambda _: f"{BEGIN}\n{text}{END}", old), encoding="utf-8")
