@@ -26,14 +26,14 @@ from enum import IntEnum
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, cast
 
 import structlog
-from sqlalchemy import Connection, Dialect, Executable, Table
+from sqlalchemy import Connection, Dialect, Executable, Table, UpdateBase
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import OperationalError
 
 from models.database import Database
 from models.errors import CommandFailed, DoorClosed, TransactionLost
 
-__all__ = ["Bulk", "Command", "Door", "DoorStatistics", "Priority", "Unit"]
+__all__ = ["Bulk", "Command", "Door", "DoorStatistics", "Many", "Priority", "Unit"]
 
 GATHER = 0.005
 GROUP = 64
@@ -80,6 +80,37 @@ class Bulk:
         return ready
 
 
+class Many:
+    """One UPDATE or DELETE for many rows of parameters: a SQLAlchemy statement with `bindparam`s, compiled once.
+
+    Args:
+        names: the order in which a row of `Unit.many` gives the parameters.
+    """
+
+    def __init__(self, statement: UpdateBase, names: Sequence[str]) -> None:
+        self.statement = statement
+        self.names = tuple(names)
+        self._compiled: dict[str, Any] = {}
+
+    def rows(self, dialect: Dialect, rows: Sequence[tuple[Any, ...]]) -> tuple[str, list[Any]]:
+        """The statement's text and its parameters as the driver wants them."""
+        compiled: Any = self._compiled.get(dialect.name)
+        if compiled is None:
+            compiled = self._compiled[dialect.name] = self.statement.compile(dialect=dialect)
+        processors = compiled._bind_processors
+        fixed = {name: value for name, value in compiled.params.items() if name not in self.names}
+        named = [
+            {
+                name: processors[name](value) if name in processors else value
+                for name, value in (*fixed.items(), *zip(self.names, row, strict=True))
+            }
+            for row in rows
+        ]
+        if compiled.positional:
+            return compiled.string, [tuple(row[name] for name in compiled.positiontup) for row in named]
+        return compiled.string, named
+
+
 class Unit:
     """The unit of work of one group: everything a command may touch."""
 
@@ -116,6 +147,12 @@ class Unit:
             rows = converted
         self._connection.exec_driver_sql(statement, rows)
         self.check()
+
+    def many(self, many: Many, rows: Sequence[tuple[Any, ...]]) -> None:
+        """One statement for many rows of parameters, in the order of the statement's names."""
+        if rows:
+            self._connection.exec_driver_sql(*many.rows(self._dialect, rows))
+            self.check()
 
 
 class Command(Protocol[R_co]):

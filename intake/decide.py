@@ -1,0 +1,96 @@
+"""What follows from a rating or from a call's end: pure decisions over frozen facts (docs/data-model.md).
+
+Nothing here reads or writes; `calls` loads the facts and stores what is decided.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from intake.numbers import NumberKind
+from models.terms import CallOutcome, InvitationState, Origin, Satisfaction
+
+__all__ = [
+    "CaseVerdict",
+    "Effective",
+    "PushCalls",
+    "after_call",
+    "case_verdict",
+    "is_duplicate",
+    "merged_outcome",
+    "pushes_call",
+]
+
+
+class PushCalls(StrEnum):
+    """Which evaluations of calls go to the centre (the profile's `push_calls`)."""
+
+    WITHOUT_CASE = "without_case"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """The effective evaluation of a subject, as far as a decision needs it."""
+
+    evaluation_id: str
+    assess_number: int
+    satisfaction: Satisfaction
+    origin: Origin
+    rating_id: str
+    created_at: datetime
+
+
+def is_duplicate(effective: Effective | None) -> bool:
+    """一次一评: a call with a rating is not asked again and takes no second one."""
+    return effective is not None
+
+
+class CaseVerdict(StrEnum):
+    """What a call's `closed=1` rating does to the case."""
+
+    FIRST = "first"
+    AFTER_DEFAULT = "after_default"
+    ALREADY_RATED = "already_rated"
+
+
+def case_verdict(effective: Effective | None) -> CaseVerdict:
+    """一事一评: a real rating replaces nothing but a default."""
+    if effective is None:
+        return CaseVerdict.FIRST
+    return CaseVerdict.AFTER_DEFAULT if effective.origin is Origin.DEFAULT else CaseVerdict.ALREADY_RATED
+
+
+def pushes_call(policy: PushCalls, *, case_carries_it: bool) -> bool:
+    """Whether the evaluation of a call gets a row in the outbox."""
+    return policy is PushCalls.ALWAYS or (policy is PushCalls.WITHOUT_CASE and not case_carries_it)
+
+
+def merged_outcome(known: CallOutcome | None, new: CallOutcome) -> CallOutcome:
+    """The outcome of a call reported twice, in any order: a rating stands, "not offered" gives way to anything."""
+    if known is None or known is CallOutcome.NOT_OFFERED:
+        return new
+    if known is CallOutcome.RATED or new is CallOutcome.NOT_OFFERED:
+        return known
+    return new
+
+
+@dataclass(frozen=True, slots=True)
+class AfterCall:
+    """The life of the invitation of a call that is over unrated. `sms`: something is still to be sent."""
+
+    state: InvitationState
+    reason: str | None
+    sms: bool
+
+
+def after_call(outcome: CallOutcome, kind: NumberKind) -> AfterCall:
+    """An SMS follows, unless the caller chose to skip or no SMS can reach the number."""
+    if outcome is CallOutcome.SKIPPED:
+        return AfterCall(InvitationState.EXPIRED, "skipped", sms=False)
+    if kind is not NumberKind.MOBILE:
+        return AfterCall(InvitationState.IMPOSSIBLE, kind.value, sms=False)
+    return AfterCall(InvitationState.WAITING, None, sms=True)

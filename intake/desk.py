@@ -1,0 +1,138 @@
+"""The desk at which every channel hands in what it heard. Everything returns a future of the door; nothing blocks.
+
+Numbers are normalised and sealed before they are queued: no queue, log or error holds one in clear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
+from threading import Lock
+
+from sqlalchemy import Connection
+
+from intake.calls import (
+    CallFacts,
+    EndCall,
+    GiveReason,
+    RateCall,
+    ReleaseHolds,
+    ReleaseStaleHolds,
+    Rules,
+    Stored,
+    _Ids,
+    effective_of_calls,
+)
+from intake.names import CALL_KEY_LENGTH, clean
+from intake.numbers import NumberKind, normalise_number
+from models.clock import Clock
+from models.door import Door
+from models.privacy import Keyring, SealedNumber
+from models.terms import CallOutcome, Satisfaction
+
+__all__ = ["Intake"]
+
+
+class Intake:
+    """The only way in."""
+
+    def __init__(self, door: Door, keyring: Keyring, clock: Clock, rules: Rules) -> None:
+        self._door = door
+        self._keyring = keyring
+        self._clock = clock
+        self.rules = rules
+        self._look_ups = _LookUps(door)
+
+    def look_up(self, call_key: str) -> Future[Stored | None]:
+        """The call's effective rating, None where it has none."""
+        return self._look_ups.ask(call_key)
+
+    def rate(self, facts: CallFacts, satisfaction: Satisfaction, raw_input: str, *, hold: bool) -> Future[Stored]:
+        """Stores a caller's rating: call, invitation, rating, evaluations, outbox and audit, in one transaction.
+
+        Args:
+            raw_input: the key as pressed.
+            hold: keep the push back until the reason is given, the call is over, or `centre.keypad_reason_hold` is.
+        """
+        facts, kind, number = self._taken(facts)
+        return self._door.submit(
+            RateCall(facts, kind, number, satisfaction, raw_input, hold, self._clock.now(), self.rules, _Ids.new())
+        )
+
+    def give_reason(self, stored: Stored, codes: tuple[str, ...]) -> Future[None]:
+        """Stores reason codes with a rating and releases its push."""
+        return self._door.submit(GiveReason(stored, codes, self._clock.now()))
+
+    def release(self, stored: Stored) -> Future[None]:
+        """The call is over without a reason: the push goes now."""
+        return self._door.submit(ReleaseHolds(stored, self._clock.now()))
+
+    def end_call(self, facts: CallFacts, outcome: CallOutcome, *, source: str = "ivr") -> Future[bool]:
+        """Stores a call that is over unrated. The result: whether an SMS invitation waits for it."""
+        facts, kind, number = self._taken(facts)
+        return self._door.submit(
+            EndCall(facts, kind, number, outcome, self._clock.now(), self.rules, _Ids.new(), source)
+        )
+
+    def release_stale_holds(self) -> Future[int]:
+        """At start: the pushes that an earlier process of this node held back for a caller's reason."""
+        return self._door.submit(ReleaseStaleHolds(self.rules, self._clock.now()))
+
+    def _taken(self, facts: CallFacts) -> tuple[CallFacts, NumberKind, SealedNumber | None]:
+        number = normalise_number(facts.number)
+        sealed = self._keyring.seal(number.value) if number.value is not None else None
+        return (
+            replace(
+                facts,
+                call_key=facts.call_key[:CALL_KEY_LENGTH],
+                number=None,
+                agent=clean(facts.agent, 64),
+                queue=clean(facts.queue, 64),
+                dept=clean(facts.dept, 64),
+                case_no=clean(facts.case_no, 200),
+                lang=facts.lang[:16],
+            ),
+            number.kind,
+            sealed,
+        )
+
+
+class _LookUps:
+    """Look-ups of calls, gathered: while one read runs, those that come meanwhile share the next."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self._lock = Lock()
+        self._waiting: list[tuple[str, Future[Stored | None]]] = []
+        self._running = False
+
+    def ask(self, call_key: str) -> Future[Stored | None]:
+        future: Future[Stored | None] = Future()
+        with self._lock:
+            self._waiting.append((call_key[:CALL_KEY_LENGTH], future))
+            if self._running:
+                return future
+            self._running = True
+        self._next()
+        return future
+
+    def _next(self) -> None:
+        with self._lock:
+            asked, self._waiting = self._waiting, []
+            if not asked:
+                self._running = False
+                return
+        read: Callable[[Connection], dict[str, Stored]] = lambda c: effective_of_calls(c, {key for key, _ in asked})  # noqa: E731
+        self._door.read(read).add_done_callback(lambda done: self._answer(asked, done))
+
+    def _answer(self, asked: list[tuple[str, Future[Stored | None]]], done: Future[dict[str, Stored]]) -> None:
+        error = done.exception()
+        for key, future in asked:
+            if not future.set_running_or_notify_cancel():
+                continue
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(done.result().get(key))
+        self._next()

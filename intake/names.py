@@ -1,0 +1,45 @@
+"""Names as they come from Asterisk, made into the ones the record keeps."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+__all__ = ["CALL_KEY_LENGTH", "clean", "normalise_agent", "project_no", "project_no_of_call"]
+
+CALL_KEY_LENGTH = 200
+_PROJECT_NO_LENGTH = 50  # projectNo at the centre is an..50
+_TECHNOLOGY = re.compile(r"^[A-Za-z][A-Za-z0-9_]*/")
+_CHANNEL_SUFFIX = re.compile(r"-[0-9a-fA-F]{8}(;[12])?$")
+
+
+def clean(text: str | None, length: int) -> str | None:
+    """Text without control characters and lone surrogates, at most `length` characters; empty becomes None."""
+    if not text:
+        return None
+    kept = "".join(character for character in text if character.isprintable())
+    return kept.strip()[:length].strip() or None
+
+
+def normalise_agent(interface: str | None) -> str | None:
+    """The agent number 工号 of an interface: `PJSIP/1001`, `Local/2001@agents/n`, `1001` → the number.
+
+    Leading zeros are kept: agent codes are strings.
+    """
+    text = clean(interface, 200)
+    if text is None:
+        return None
+    text = _CHANNEL_SUFFIX.sub("", _TECHNOLOGY.sub("", text))
+    return text.split("@", 1)[0].split("/", 1)[0].strip()[:64] or None
+
+
+def project_no(text: str) -> str:
+    """`projectNo` at the centre, at most 50 characters: longer ones become a hash, always the same."""
+    if len(text) <= _PROJECT_NO_LENGTH:
+        return text
+    return text[0] + hashlib.sha256(text.encode()).hexdigest()[: _PROJECT_NO_LENGTH - 1]
+
+
+def project_no_of_call(call_key: str) -> str:
+    """`projectNo` of a call: `H` + call key."""
+    return project_no(f"H{call_key}")

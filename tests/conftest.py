@@ -1,0 +1,149 @@
+"""What every test gets: a database of each kind, and a test that fails on whatever Twisted logged or left in a Deferred."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.base import DelayedCall
+from twisted.logger import LogEvent, LogLevel, globalLogPublisher
+
+from models.clock import TurnedClock
+from models.database import Database, open_database
+from models.door import Door
+from models.privacy import Keyring
+from tests.moments import START
+from tests.postgres import PostgresServer, postgres_missing
+
+IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
+_left_out: dict[str, set[str]] = {}
+
+
+# ── what cannot be had here ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped and isinstance(report.longrepr, tuple):
+        _left_out.setdefault(report.longrepr[2].removeprefix("Skipped: "), set()).add(report.nodeid)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    for reason, tests in sorted(_left_out.items()):
+        terminalreporter.write_line(f"LEFT OUT: {len(tests)} tests: {reason}", red=IN_CI, yellow=not IN_CI)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if IN_CI and _left_out and exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+# ── Twisted ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class TwistedErrors:
+    """Failures that Twisted logged during a test. `expect` takes those that the test meant to happen."""
+
+    def __init__(self) -> None:
+        self.events: list[LogEvent] = []
+
+    def __call__(self, event: LogEvent) -> None:
+        if event.get("log_failure") is not None or event.get("log_level") is LogLevel.critical:
+            self.events.append(event)
+
+    def expect(self, *kinds: type[BaseException]) -> int:
+        """Removes the logged failures of these kinds and says how many there were."""
+        gc.collect()
+        kept = [e for e in self.events if e.get("log_failure") is None or not e["log_failure"].check(*kinds)]
+        taken = len(self.events) - len(kept)
+        self.events[:] = kept
+        return taken
+
+
+@pytest.fixture(autouse=True)
+def twisted_errors() -> Iterator[TwistedErrors]:
+    errors = TwistedErrors()
+    globalLogPublisher.addObserver(errors)
+    DelayedCall.debug = False
+    try:
+        yield errors
+        gc.collect()  # a Deferred that nobody looked at tells of its failure when it goes
+    finally:
+        globalLogPublisher.removeObserver(errors)
+    if errors.events:
+        texts = []
+        for event in errors.events:
+            failure = event.get("log_failure")
+            texts.append(failure.getTraceback() if failure is not None else str(event.get("log_format")))
+        pytest.fail("Twisted logged failures:\n" + "\n".join(texts), pytrace=False)
+
+
+# ── databases ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A real PostgreSQL on a socket of its own."""
+    missing = postgres_missing()
+    if missing:
+        pytest.skip(missing)
+    server = PostgresServer(tmp_path_factory.mktemp("pg"))
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> str:
+    """An empty database of its own on the real PostgreSQL."""
+    return postgres.new_database()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.peer)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "postgresql":
+        return str(request.getfixturevalue("postgres_url"))
+    return f"sqlite:///{tmp_path / 'huiyin.db'}"
+
+
+@pytest.fixture
+def database(database_url: str, tmp_path: Path) -> Iterator[Database]:
+    """A migrated database, SQLite and PostgreSQL in turn."""
+    opened = open_database(database_url, tmp_path)
+    opened.ensure_schema()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def make_door(database: Database) -> Iterator[Callable[..., Door]]:
+    """Opens doors that are closed at the end."""
+    doors: list[Door] = []
+
+    def make(**options: Any) -> Door:
+        doors.append(Door(database, **options))
+        return doors[-1]
+
+    yield make
+    for door in doors:
+        door.close()
+
+
+@pytest.fixture
+def door(make_door: Callable[..., Door]) -> Door:
+    return make_door()
+
+
+@pytest.fixture
+def keyring() -> Keyring:
+    return Keyring.generate()
+
+
+@pytest.fixture
+def clock() -> TurnedClock:
+    return TurnedClock(START)
