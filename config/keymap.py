@@ -40,19 +40,19 @@ class KeyMap:
     """A valid key map, in the order of the keys on a telephone (1 to 9, then 0).
 
     Raises:
-        ValueError: with every problem, see `key_map_problems`.
+        ValueError: with every problem, one a line, see `key_map_problems`.
     """
 
     pairs: tuple[tuple[str, Satisfaction], ...]
 
     def __post_init__(self) -> None:
         if problems := key_map_problems(dict(self.pairs)):
-            raise ValueError("; ".join(problems))
+            raise ValueError("\n".join(problems))
 
     @classmethod
     def of(cls, keys: Mapping[str, int]) -> KeyMap:
         if problems := key_map_problems(keys):
-            raise ValueError("; ".join(problems))
+            raise ValueError("\n".join(problems))
         return cls(tuple((key, Satisfaction(keys[key])) for key in KEY_ORDER if key in keys))
 
     @classmethod

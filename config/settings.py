@@ -38,7 +38,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from sqlalchemy.engine import make_url
 
 from config.keymap import KeyMap, key_map_problems
-from config.values import Address, DayTime, Duration, Listen, Network, Seconds
+from config.values import Address, DayTime, Duration, Listen, Network, Seconds, between
 from models.database import parse_url
 from models.terms import Satisfaction
 
@@ -130,14 +130,14 @@ class IvrSection(Section):
     tries: Annotated[int, Field(ge=1, le=9)] = 2
     digit_timeout: Annotated[Seconds, Field(ge=1, le=60)] = 8.0
     max_calls: Annotated[int, Field(ge=1, le=100_000)] = 6000
-    call_limit: Annotated[Duration, Field(ge=timedelta(seconds=10), le=timedelta(hours=1))] = timedelta(minutes=5)
+    call_limit: Annotated[Duration, between("10s", "1h")] = timedelta(minutes=5)
     store_timeout: Annotated[Seconds, Field(ge=0.1, le=10)] = 1.5
     languages: Annotated[tuple[Annotated[str, AfterValidator(_language)], ...], Field(min_length=1)] = ("zh",)
     prompts: str = "huiyin"
     prompt_dir: Path | None = None
     repeat_keys: tuple[str, ...] = ("0", "*")
     skip_key: str = "#"
-    stop_grace: Annotated[Duration, Field(le=timedelta(hours=1))] = timedelta(seconds=60)
+    stop_grace: Annotated[Duration, between("0s", "1h")] = timedelta(seconds=60)
     node: Annotated[str, Field(max_length=100)] = ""
 
     @field_validator("allow")
@@ -201,7 +201,7 @@ class RatingSection(Section):
     @classmethod
     def _speakable(cls, keys: dict[str, int]) -> dict[str, int]:
         if problems := key_map_problems(keys):
-            raise ValueError("; ".join(problems))
+            raise ValueError("\n".join(problems))
         return keys
 
     @field_validator("reasons")
@@ -221,7 +221,7 @@ class RatingSection(Section):
             if len(codes) > 8:
                 problems.append(f"level {level} has {len(codes)} codes; a caller can be offered 8")
         if problems:
-            raise ValueError("; ".join(problems))
+            raise ValueError("\n".join(problems))
         return reasons
 
     @cached_property
@@ -282,7 +282,7 @@ class SmsSection(Section):
         if links and info.data.get("signature") == "":
             problems.append("sms.signature is empty; carriers refuse an SMS without one")
         if problems:
-            raise ValueError("; ".join(problems))
+            raise ValueError("\n".join(problems))
         return links
 
 
@@ -309,12 +309,12 @@ class CentreSection(Section):
     secret: SecretStr | None = None
     batch: Annotated[int, Field(ge=1, le=100)] = 100
     in_flight: Annotated[int, Field(ge=1, le=64)] = 4
-    timeout: Annotated[Duration, Field(ge=timedelta(seconds=0.1), le=timedelta(minutes=10))] = timedelta(seconds=30)
-    keypad_reason_hold: Annotated[Duration, Field(le=timedelta(hours=1))] = timedelta(seconds=90)
-    reason_hold: Annotated[Duration, Field(le=timedelta(days=1))] = timedelta(minutes=10)
-    retry_first: Annotated[Duration, Field(ge=timedelta(milliseconds=10))] = timedelta(seconds=1)
-    retry_most: Annotated[Duration, Field(ge=timedelta(milliseconds=10), le=timedelta(days=1))] = timedelta(minutes=5)
-    pause: Annotated[Duration, Field(ge=timedelta(milliseconds=10), le=timedelta(days=1))] = timedelta(minutes=5)
+    timeout: Annotated[Duration, between("100ms", "10m")] = timedelta(seconds=30)
+    keypad_reason_hold: Annotated[Duration, between("0s", "1h")] = timedelta(seconds=90)
+    reason_hold: Annotated[Duration, between("0s", "24h")] = timedelta(minutes=10)
+    retry_first: Annotated[Duration, between("10ms", "24h")] = timedelta(seconds=1)
+    retry_most: Annotated[Duration, between("10ms", "24h")] = timedelta(minutes=5)
+    pause: Annotated[Duration, between("10ms", "24h")] = timedelta(minutes=5)
     reconcile_at: DayTime = time(3, 30)
     push_calls: PushCalls = PushCalls.WITHOUT_CASE
 

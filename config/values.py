@@ -11,9 +11,9 @@ from datetime import time, timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
-__all__ = ["Address", "DayTime", "Duration", "Listen", "Network", "Seconds", "duration_text"]
+__all__ = ["Address", "DayTime", "Duration", "Listen", "Network", "Seconds", "between"]
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
@@ -52,13 +52,16 @@ def _duration(value: Any) -> timedelta:
     return timedelta(seconds=_seconds(value))
 
 
-def duration_text(value: timedelta) -> str:
-    """A duration as one writes it in the file: the largest unit that leaves a whole number."""
-    seconds = value.total_seconds()
-    for unit in ("d", "h", "m", "s"):
-        if seconds and seconds % _UNITS[unit] == 0:
-            return f"{int(seconds // _UNITS[unit])}{unit}"
-    return f"{seconds:g}s"
+def between(least: str, most: str) -> AfterValidator:
+    """Bounds of a duration, both included, written as in the file."""
+    low, high = _duration(least), _duration(most)
+
+    def check(value: timedelta) -> timedelta:
+        if not low <= value <= high:
+            raise ValueError(f"must be between {least} and {most}")
+        return value
+
+    return AfterValidator(check)
 
 
 def _listen(value: Any) -> Any:
