@@ -4,14 +4,13 @@ Rules kept here:
 
 * Nothing of a centre's edge is a constant in code (domain.md: no interface document is public): names, code tables,
   constants, time format and paths stand in a TOML file, `profiles/plain.toml` or a site's own.
-* A profile is validated whole when it is loaded, and every mistake is reported at once with its key. What has been loaded
+* A profile is validated whole when loaded, every mistake reported at once with its key. What has been loaded
   can map any evaluation: a code table has a code for each value its source can take.
 """
 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -20,9 +19,20 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from config.errors import ConfigurationError
+from config.settings import PushCalls
 from models.terms import Channel, Satisfaction, SubjectKind
 
-__all__ = ["FieldRule", "Profile", "ProfileInvalid", "PushCalls", "Source", "Unknown", "load_profile", "shipped_profiles"]
+__all__ = [
+    "FieldRule",
+    "Profile",
+    "ProfileInvalid",
+    "PushCalls",
+    "Source",
+    "Unknown",
+    "load_profile",
+    "shipped_profiles",
+]
 
 _SHIPPED = Path(__file__).with_name("profiles")
 
@@ -64,14 +74,6 @@ _VALUES: dict[Source, tuple[str, ...]] = {
 """The values of the sources that a code table can stand for."""
 
 
-class PushCalls(StrEnum):
-    """Which evaluations of calls are pushed (data-model.md, Rating and evaluation)."""
-
-    WITHOUT_CASE = "without_case"
-    ALWAYS = "always"
-    NEVER = "never"
-
-
 class Unknown(StrEnum):
     """What is sent where the record does not know a value."""
 
@@ -79,13 +81,8 @@ class Unknown(StrEnum):
     OMIT = "omit"
 
 
-class ProfileInvalid(ValueError):
-    """A profile cannot be used. `problems`: each with its key first."""
-
-    def __init__(self, profile: str, problems: tuple[str, ...]) -> None:
-        super().__init__(f"centre profile {profile}: " + "; ".join(problems))
-        self.profile = profile
-        self.problems = problems
+class ProfileInvalid(ConfigurationError):
+    """A profile cannot be used. `errors`: the key in the profile file (or `centre.profile`) and a sentence, of each."""
 
 
 class _Part(BaseModel):
@@ -209,25 +206,20 @@ class Profile(_Part):
         return self.fields_
 
 
-@dataclass(frozen=True, slots=True)
-class _Located:
-    name: str
-    path: Path
-
-
 def shipped_profiles() -> tuple[str, ...]:
     """Names of the profiles that come with Huiyin."""
     return tuple(sorted(path.stem for path in _SHIPPED.glob("*.toml")))
 
 
-def _locate(name: str, base: Path) -> _Located:
+def _locate(name: str, base: Path) -> Path:
     if "/" in name or name.endswith(".toml"):
-        return _Located(name, base / name)
+        return base / name
     if name not in shipped_profiles():
+        known = ", ".join(shipped_profiles())
         raise ProfileInvalid(
-            name, (f"centre.profile: not shipped; write {', '.join(shipped_profiles())} or the path of a .toml file",)
+            [("centre.profile", f"{name} does not come with Huiyin; write {known} or a .toml file's path")]
         )
-    return _Located(name, _SHIPPED / f"{name}.toml")
+    return _SHIPPED / f"{name}.toml"
 
 
 def load_profile(name: str, base: Path) -> Profile:
@@ -236,20 +228,20 @@ def load_profile(name: str, base: Path) -> Profile:
     Raises:
         ProfileInvalid: with every problem, each led by its key.
     """
-    located = _locate(name, base)
+    path = _locate(name, base)
     try:
-        content = tomllib.loads(located.path.read_text("utf-8"))
+        content = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise ProfileInvalid(name, (f"centre.profile: {located.path} cannot be read: {error.strerror}",)) from error
+        raise ProfileInvalid([("centre.profile", f"{path} cannot be read: {error.strerror}")]) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ProfileInvalid(name, (f"{located.path}: not TOML in UTF-8: {error}",)) from error
+        raise ProfileInvalid([("centre.profile", f"{path} is not TOML in UTF-8: {error}")]) from error
     try:
         return Profile.model_validate(content)
     except ValidationError as error:
-        raise ProfileInvalid(name, tuple(map(_problem, error.errors()))) from error
+        raise ProfileInvalid([_problem(detail) for detail in error.errors()]) from error
 
 
-def _problem(detail: Any) -> str:
+def _problem(detail: Any) -> tuple[str, str]:
     key = ".".join(str(part) for part in detail["loc"] if part not in {"str", "int", "float", "bool"})
     message = str(detail["msg"]).removeprefix("Value error, ")
-    return f"{key or 'profile'}: {message[:1].lower() + message[1:]}"
+    return key, message[:1].lower() + message[1:]
