@@ -119,16 +119,21 @@ class Unit:
         self._dialect = connection.dialect
         self._raw: Any = connection.connection.dbapi_connection
         self.is_sqlite = connection.dialect.name == "sqlite"
+        self._begun = False
 
     def check(self) -> None:
-        """Raises TransactionLost where the database has left our transaction (rule 4)."""
+        """Raises TransactionLost where the database has left our transaction (rule 4).
+
+        On PostgreSQL the driver begins with the first statement; before it there is nothing to leave.
+        """
         inside = self._raw.in_transaction if self.is_sqlite else self._raw.info.transaction_status == 2
-        if not inside:
+        if not inside and (self.is_sqlite or self._begun):
             raise TransactionLost("the database ended the transaction by itself")
 
     def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
         """A SQLAlchemy statement, for reads and for rare writes."""
         result = self._connection.execute(statement, parameters)
+        self._begun = True
         self.check()
         return cast("CursorResult[Any]", result)
 
@@ -146,12 +151,14 @@ class Unit:
                 converted.append(tuple(values))
             rows = converted
         self._connection.exec_driver_sql(statement, rows)
+        self._begun = True
         self.check()
 
     def many(self, many: Many, rows: Sequence[tuple[Any, ...]]) -> None:
         """One statement for many rows of parameters, in the order of the statement's names."""
         if rows:
             self._connection.exec_driver_sql(*many.rows(self._dialect, rows))
+            self._begun = True
             self.check()
 
 

@@ -1,4 +1,4 @@
-"""What every test gets: a database of each kind, and a test that fails on whatever Twisted logged or left in a Deferred."""
+"""What every test gets: a database of each kind, and a failure for whatever Twisted logged or left in a Deferred."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from twisted.internet.base import DelayedCall
-from twisted.logger import LogEvent, LogLevel, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
+from zope.interface import implementer
 
 from models.clock import TurnedClock
 from models.database import Database, open_database
@@ -44,6 +45,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 # ── Twisted ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@implementer(ILogObserver)
 class TwistedErrors:
     """Failures that Twisted logged during a test. `expect` takes those that the test meant to happen."""
 

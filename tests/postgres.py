@@ -48,7 +48,18 @@ class PostgresServer:
                 if str(parent).startswith(("/tmp/", "/var/tmp/")) and parent.stat().st_uid == 0:
                     parent.chmod(parent.stat().st_mode | 0o011)
             os.chown(self.directory, entry.pw_uid, entry.pw_gid)
-        run = [self._binaries / "initdb", "-D", self.data, "-A", "trust", "-U", "huiyin", "-E", "UTF8", "--no-sync"]
+        run: list[str | Path] = [
+            self._binaries / "initdb",
+            "-D",
+            self.data,
+            "-A",
+            "trust",
+            "-U",
+            "huiyin",
+            "-E",
+            "UTF8",
+            "--no-sync",
+        ]
         subprocess.run(run, check=True, capture_output=True, **self._as_user())  # type: ignore[call-overload]
         settings = {
             "listen_addresses": "",
@@ -83,8 +94,18 @@ class PostgresServer:
         return f"postgresql+psycopg://huiyin@/{name}?host={self.directory}"
 
     def psql(self, statement: str, database: str = "postgres") -> str:
-        run = [self._binaries / "psql", "-h", self.directory, "-U", "huiyin", "-d", database, "-qAtc", statement]
-        return subprocess.run(run, check=True, capture_output=True, text=True).stdout.strip()
+        run: list[str | Path] = [
+            self._binaries / "psql",
+            "-h",
+            self.directory,
+            "-U",
+            "huiyin",
+            "-d",
+            database,
+            "-qAtc",
+            statement,
+        ]
+        return str(subprocess.run(run, check=True, capture_output=True, text=True).stdout).strip()
 
     def stop(self) -> None:
         if self._process is not None and self._process.poll() is None:
