@@ -16,6 +16,7 @@ import treq
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.internet.task import react
 from twisted.web.client import HTTPConnectionPool
+from twisted.web.http_headers import Headers
 
 
 async def _post_some(url: str, bodies: list[bytes], pool: Any, reactor: Any) -> int:
@@ -23,7 +24,7 @@ async def _post_some(url: str, bodies: list[bytes], pool: Any, reactor: Any) -> 
     count = 0
     while bodies:
         body = bodies.pop()
-        answer = await treq.post(url, body, headers={"Content-Type": "application/json"}, pool=pool, reactor=reactor)
+        answer = await treq.post(url, body, headers=Headers({"Content-Type": ["application/json"]}), pool=pool, reactor=reactor)
         text = await answer.content()
         if answer.code != 200:
             raise RuntimeError(f"the stand-in answered {answer.code}: {text[:200]!r}")
