@@ -316,7 +316,7 @@ class CentreSection(Section):
     retry_most: Annotated[Duration, between("10ms", "24h")] = timedelta(minutes=5)
     pause: Annotated[Duration, between("10ms", "24h")] = timedelta(minutes=5)
     reconcile_at: DayTime = time(3, 30)
-    push_calls: PushCalls = PushCalls.WITHOUT_CASE
+    push_calls: PushCalls | None = None
 
     @field_validator("url")
     @classmethod

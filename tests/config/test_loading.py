@@ -103,7 +103,7 @@ def test_the_contract_s_sample(tmp_path: Path) -> None:
     assert settings.schedule.sending_hours == (time(8, 30), time(21))
     assert settings.schedule.late_window == timedelta(days=30)
     assert settings.centre.keypad_reason_hold == timedelta(seconds=90)
-    assert settings.centre.push_calls is PushCalls.WITHOUT_CASE
+    assert settings.centre.push_calls is None
     assert settings.rating.key_map.version == "1=5,2=4,3=3,4=2,5=1"
 
 
@@ -114,6 +114,11 @@ def test_the_contract_s_sample(tmp_path: Path) -> None:
 def test_durations(tmp_path: Path, written_as: str, seconds: float) -> None:
     settings = load(written(tmp_path, f"[schedule]\ninvite_after = {written_as}"), {})
     assert settings.schedule.invite_after == timedelta(seconds=seconds)
+
+
+def test_which_calls_are_pushed_goes_before_the_profile(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, '[centre]\npush_calls = "always"'), {})
+    assert settings.centre.push_calls is PushCalls.ALWAYS
 
 
 def test_tenths_of_seconds_are_written_as_numbers_or_durations(tmp_path: Path) -> None:
