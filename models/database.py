@@ -149,10 +149,11 @@ class Database:
         self._shared = connection
 
     def close(self) -> None:
-        for connection in (self._shared,):
-            if connection is not None:
-                connection.close()
-        self._shared = None
+        if self._shared is not None:
+            # Given back by word: the server notices a closed connection only a moment later.
+            self._shared.exec_driver_sql("SELECT pg_advisory_unlock_all()")
+            self._shared.close()
+            self._shared = None
         self.write_engine.dispose()
         self.read_engine.dispose()
         if self._lock is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,18 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if IN_CI and _left_out and exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """pytest-twisted wraps a Hypothesis test anew for each of its parameters, the second time inside the first."""
+    hypothesis = getattr(pyfuncitem.obj, "hypothesis", None)
+    inner = getattr(hypothesis, "inner_test", None)
+    try:
+        return (yield)
+    finally:
+        if hypothesis is not None:
+            hypothesis.inner_test = inner
 
 
 # ── Twisted ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,98 @@
+"""The schema: made for an empty database, refused when it does not fit, and the same as the tables say."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import insert, select, text
+
+from models.database import Database, open_database, parse_url
+from models.door import Bulk, Door
+from models.errors import DatabaseNotReady, StoreError
+from models.ids import new_id
+from models.tables import audit, metadata
+from tests.moments import START
+
+WAIT = 10
+
+
+def test_the_migrations_make_the_tables(database: Database) -> None:
+    with database.read_engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_an_empty_database_is_made_and_a_ready_one_left_alone(database_url: str, tmp_path: Path) -> None:
+    database = open_database(database_url, tmp_path)
+    assert database.schema_state().empty
+    database.ensure_schema()
+    assert database.schema_state().ready
+    epoch = database.read_meta("epoch")
+    database.ensure_schema()
+    database.upgrade()
+    assert database.read_meta("epoch") == epoch
+    database.close()
+
+
+def test_an_older_database_with_data_is_refused_with_the_commands_name(database: Database) -> None:
+    with database.write_engine.begin() as connection:
+        connection.execute(text("DELETE FROM alembic_version"))
+    with pytest.raises(DatabaseNotReady, match="huiyin db upgrade"):
+        database.ensure_schema()
+
+
+def test_a_newer_database_is_refused(database: Database) -> None:
+    with database.write_engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(DatabaseNotReady, match="newer"):
+        database.ensure_schema()
+
+
+@pytest.mark.parametrize(
+    "url", ["", "huiyin.db", "mysql://x/y", "sqlite://", "sqlite:///:memory:", "sqlite+aiosqlite:///x.db"]
+)
+def test_urls_that_are_none(url: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="sqlite:///var"):
+        parse_url(url, tmp_path)
+
+
+def test_a_relative_path_is_relative_to_the_configuration(tmp_path: Path) -> None:
+    assert parse_url("sqlite:///var/x.db", tmp_path).database == str(tmp_path / "var" / "x.db")
+    assert parse_url(f"sqlite:///{tmp_path}/y.db", Path("/elsewhere")).database == str(tmp_path / "y.db")
+
+
+def test_a_database_that_cannot_be_reached_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="cannot be opened") as caught:
+        open_database(f"postgresql+psycopg://nobody@/none?host={tmp_path}", tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@given(moment=st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1)), hours=st.integers(-12, 14))
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_times_come_back_as_the_same_moment_by_both_ways_of_writing(
+    database: Database, moment: datetime, hours: int
+) -> None:
+    moment = moment.replace(tzinfo=UTC) - timedelta(hours=hours)
+    first, second = new_id(), new_id()
+    values = {"at": moment, "actor": "t", "action": "t"}
+    door = Door(database)
+    rows = Bulk(audit, ("id", "at", "actor", "action"))
+    door.write(lambda unit: unit.insert(rows, [(first, moment, "t", "t")])).result(WAIT)
+    door.write(lambda unit: unit.execute(insert(audit).values(id=second, **values))).result(WAIT)
+    with database.read_engine.connect() as connection:
+        found = {row.id: row.at for row in connection.execute(select(audit))}
+    door.close()
+    assert found[first] == found[second] == moment
+
+
+def test_a_time_without_offset_is_refused(database: Database) -> None:
+    door = Door(database)
+    naive = START.replace(tzinfo=None)
+    rows = Bulk(audit, ("id", "at", "actor", "action"))
+    assert door.write(lambda unit: unit.insert(rows, [(new_id(), naive, "t", "t")])).exception(WAIT) is not None
+    door.close()
