@@ -1,0 +1,1 @@
+"""What time makes happen: ticks that start sweeps."""
