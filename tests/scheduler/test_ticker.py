@@ -132,7 +132,7 @@ def test_a_clock_that_is_slewed_arms_nothing_anew(world: World, ticker: Ticker) 
             world.clock.turn(timedelta(milliseconds=-5))
             world.pass_time(1)
     assert {entry["event"] for entry in logs} == {"sweep"}
-    assert len(sweep.ran) in {59, 60}
+    assert 55 <= len(sweep.ran) <= 60
 
 
 def test_a_sweep_never_overlaps_itself(world: World, ticker: Ticker) -> None:
