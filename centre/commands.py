@@ -1,0 +1,643 @@
+"""What the push writes, as commands of the door.
+
+Rules kept here:
+
+* A batch's bytes are stored in the transaction that takes its members out of the outbox's queue, before anything is
+  sent; they stay as they are until the batch is answered or split.
+* A claim is a lease (owner, until), committed before the effect. `FOR UPDATE SKIP LOCKED` only keeps two processes from
+  waiting for each other. Whoever is late settles nothing twice: a batch is settled while it is open, once.
+* Times in the database are another moment's wall clock, so they are only compared, and one that lies further ahead than
+  any hold or back-off can put it was written by a clock that has since been set back: it is due.
+* A record that cannot be mapped becomes a dead letter by itself and holds nobody up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar, Self
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    String,
+    and_,
+    bindparam,
+    delete,
+    literal_column,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
+
+from centre.answers import Word
+from centre.payload import EvaluationRow, Mapper, Unmappable
+from centre.retry import Backoff
+from models.door import Bulk, Many, Priority, Unit
+from models.ids import new_id
+from models.tables import evaluations, outbox, push_batches, push_members
+from models.terms import BatchState, OutboxState, Verdict
+
+__all__ = [
+    "Horizon",
+    "PostponeBatch",
+    "RebaseBatches",
+    "RecallBatches",
+    "ReleaseBatches",
+    "SettleBatch",
+    "Settled",
+    "SplitBatch",
+    "TakeBatches",
+    "Taken",
+    "TakenBatch",
+    "VoidLeases",
+    "batch_due",
+    "outbox_due",
+]
+
+# Literals, not parameters: only so do both databases see that the partial indexes fit.
+_WAITING = outbox.c.state == literal_column(f"'{OutboxState.WAITING}'")
+_OPEN = push_batches.c.state == literal_column(f"'{BatchState.OPEN}'")
+
+_NEW_BATCHES = Bulk(
+    push_batches,
+    (
+        "id",
+        "state",
+        "body",
+        "records",
+        "parent_id",
+        "tries",
+        "not_before",
+        "lease_owner",
+        "lease_until",
+        "created_at",
+    ),
+)
+_NEW_MEMBERS = Bulk(push_members, ("batch_id", "evaluation_id", "position"))
+
+
+@dataclass(frozen=True, slots=True)
+class Horizon:
+    """How far ahead of now a time in the database can lie.
+
+    Attributes:
+        now: wall clock.
+        hold: the longest that a row of the outbox is ever held back.
+        wait: the longest that a batch ever waits.
+        lease: the longest lease.
+        stepped: by how much the wall clock was seen going back in this process's life.
+    """
+
+    now: datetime
+    hold: timedelta
+    wait: timedelta
+    lease: timedelta
+    stepped: timedelta = timedelta(0)
+
+
+def outbox_due(at: Horizon) -> ColumnElement[bool]:
+    """Rows that may go into a batch now."""
+    due = [outbox.c.not_before <= at.now, outbox.c.not_before > at.now + at.hold]
+    if at.stepped:
+        # Written before the step, by the clock as it was then, and not touched since.
+        due.append(
+            and_(
+                outbox.c.not_before <= at.now + at.stepped,
+                outbox.c.created_at > at.now,
+                outbox.c.tries == literal_column("0"),
+            )
+        )
+    return and_(outbox.c.batch_id.is_(None), _WAITING, or_(*due))
+
+
+def batch_due(at: Horizon) -> ColumnElement[bool]:
+    """Open batches that nobody holds and that may be sent now."""
+    return and_(
+        _OPEN,
+        or_(push_batches.c.not_before <= at.now, push_batches.c.not_before > at.now + at.wait),
+        or_(
+            push_batches.c.lease_until.is_(None),
+            push_batches.c.lease_until <= at.now,
+            push_batches.c.lease_until > at.now + at.lease,
+        ),
+    )
+
+
+# ── reading an evaluation ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _raw(column: Any) -> Any:
+    """The column as the driver gives it; a thousand conversions a second are worth avoiding."""
+    return type_coerce(column, String)
+
+
+_ROW = (
+    _raw(evaluations.c.id),
+    evaluations.c.project_no,
+    evaluations.c.assess_number,
+    _raw(evaluations.c.assess_time),
+    evaluations.c.satisfaction,
+    evaluations.c.channel,
+    evaluations.c.origin,
+    evaluations.c.subject_kind,
+    evaluations.c.reasons,
+    evaluations.c.comment,
+    evaluations.c.service_number,
+    evaluations.c.agent,
+    evaluations.c.queue,
+    evaluations.c.dept_code,
+    evaluations.c.dept_name,
+    evaluations.c.task_code,
+    evaluations.c.task_name,
+    evaluations.c.service_name,
+    evaluations.c.area_code,
+)
+_SAME_EVALUATION = and_(
+    evaluations.c.subject_id == outbox.c.subject_id, evaluations.c.assess_number == outbox.c.assess_number
+)
+
+
+def _id(value: Any) -> str:
+    return value.replace("-", "") if isinstance(value, str) else value.hex
+
+
+def _time(value: Any) -> datetime:
+    when = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return when if when.tzinfo is not None else when.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class _Queued:
+    """A row of the outbox; without `row` there is a reason why it cannot go."""
+
+    evaluation_id: str
+    row: EvaluationRow | None
+    unfit: str = ""
+
+
+def _queued(found: Iterable[Row[Any]]) -> list[_Queued]:
+    queued = []
+    for found_row in found:
+        evaluation_id, *columns = tuple[Any, ...](found_row)
+        own_id = _id(evaluation_id)
+        if columns[0] is None:
+            queued.append(_Queued(own_id, None, "its evaluation is not in the database"))
+            continue
+        columns[0] = own_id
+        try:
+            columns[3] = _time(columns[3])
+        except (ValueError, TypeError, AttributeError):
+            queued.append(_Queued(own_id, None, "its assess_time in the database cannot be read"))
+            continue
+        queued.append(_Queued(own_id, EvaluationRow._make(columns)))
+    return queued
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """What a number of queued rows comes to: one body, and those that cannot be in one."""
+
+    body: bytes
+    rows: tuple[EvaluationRow, ...]
+    unfit: tuple[tuple[str, str], ...]
+
+
+def _draft(queued: Sequence[_Queued], mapper: Mapper) -> _Draft:
+    rows = [item.row for item in queued if item.row is not None]
+    unfit = [(item.evaluation_id, item.unfit) for item in queued if item.row is None]
+    try:
+        body = mapper.body(rows)
+    except Unmappable:
+        rows, bad = mapper.sort_out(rows)
+        unfit += [(row.evaluation_id, why) for row, why in bad]
+        body = mapper.body(rows)
+    return _Draft(body, tuple(rows), tuple(unfit))
+
+
+_BURY = Many(
+    update(outbox)
+    .where(outbox.c.evaluation_id == bindparam("evaluation"))
+    .values(state=OutboxState.DEAD.value, reason=bindparam("why"), batch_id=None),
+    ("why", "evaluation"),
+)
+
+
+# ── taking batches ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBatch:
+    """A stored batch whose lease we hold. `tries`: how often it failed; `new`: it was made just now."""
+
+    id: str
+    body: bytes
+    members: tuple[str, ...]
+    tries: int
+    new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """`more`: the outbox held at least as much as was asked for. `buried`: dead letters made on the way."""
+
+    batches: tuple[TakenBatch, ...]
+    more: bool
+    buried: int
+
+
+_MOVE_TO_BATCH = (
+    update(outbox)
+    .where(
+        outbox.c.evaluation_id.in_(
+            select(push_members.c.evaluation_id).where(push_members.c.batch_id == bindparam("batch"))
+        )
+    )
+    .values(batch_id=bindparam("batch"))
+)
+_LEASE = (
+    update(push_batches)
+    .where(push_batches.c.id == bindparam("batch"))
+    .values(lease_owner=bindparam("owner"), lease_until=bindparam("until"))
+)
+_MEMBERS = (
+    select(_raw(push_members.c.evaluation_id))
+    .where(push_members.c.batch_id == bindparam("batch"))
+    .order_by(push_members.c.position)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TakeBatches:
+    """Leases batches to send: first stored ones that are due again, then new ones out of the outbox.
+
+    Attributes:
+        total, again, new: at most so many batches, stored ones, new ones.
+        size: records of a new batch.
+        not_these: batches that this process is sending at the moment.
+    """
+
+    owner: str
+    at: Horizon
+    lease_until: datetime
+    total: int
+    again: int
+    new: int
+    size: int
+    not_these: tuple[str, ...]
+    mapper: Mapper
+    priority: ClassVar[Priority] = Priority.PUSH
+
+    @classmethod
+    def run(cls, unit: Unit, commands: Sequence[Self]) -> Sequence[Taken]:
+        return [command._take(unit) for command in commands]
+
+    def _take(self, unit: Unit) -> Taken:
+        stored = self._stored(unit, min(self.again, self.total))
+        fresh = self._fresh(unit, min(self.new, self.total - len(stored)))
+        return Taken((*stored, *fresh.batches), fresh.more, fresh.buried)
+
+    def _stored(self, unit: Unit, limit: int) -> list[TakenBatch]:
+        if limit <= 0:
+            return []
+        due = (
+            select(_raw(push_batches.c.id), push_batches.c.body, push_batches.c.tries)
+            .where(batch_due(self.at))
+            .order_by(push_batches.c.not_before)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        if self.not_these:
+            due = due.where(push_batches.c.id.not_in(self.not_these))
+        taken = []
+        for found in unit.execute(due).all():
+            batch_id = _id(found[0])
+            unit.execute(_LEASE, {"batch": batch_id, "owner": self.owner, "until": self.lease_until})
+            members = tuple(_id(member) for (member,) in unit.execute(_MEMBERS, {"batch": batch_id}))
+            taken.append(TakenBatch(batch_id, bytes(found.body), members, found.tries, new=False))
+        return taken
+
+    def _fresh(self, unit: Unit, limit: int) -> Taken:
+        if limit <= 0:
+            return Taken((), more=False, buried=0)
+        wanted = limit * self.size
+        query = (
+            select(_raw(outbox.c.evaluation_id), *_ROW)
+            .select_from(outbox.outerjoin(evaluations, _SAME_EVALUATION))
+            .where(outbox_due(self.at))
+            .order_by(outbox.c.not_before)
+            .limit(wanted)
+            .with_for_update(of=outbox, skip_locked=True)
+        )
+        queued = _queued(unit.execute(query).all())
+        batches: list[TakenBatch] = []
+        buried: list[tuple[str, str]] = []
+        for start in range(0, len(queued), self.size):
+            draft = _draft(queued[start : start + self.size], self.mapper)
+            buried += [(why, evaluation_id) for evaluation_id, why in draft.unfit]
+            if draft.rows:
+                members = tuple(row.evaluation_id for row in draft.rows)
+                batches.append(TakenBatch(new_id(), draft.body, members, 0, new=True))
+        unit.many(_BURY, buried)
+        _store(unit, batches, self.at.now, lease=(self.owner, self.lease_until))
+        return Taken(tuple(batches), len(queued) == wanted, len(buried))
+
+
+def _store(
+    unit: Unit,
+    batches: Sequence[TakenBatch],
+    now: datetime,
+    *,
+    lease: tuple[str | None, datetime | None],
+    parent: str | None = None,
+) -> None:
+    unit.insert(
+        _NEW_BATCHES,
+        [
+            (batch.id, BatchState.OPEN.value, batch.body, len(batch.members), parent, 0, now, *lease, now)
+            for batch in batches
+        ],
+    )
+    unit.insert(
+        _NEW_MEMBERS,
+        [(batch.id, member, place) for batch in batches for place, member in enumerate(batch.members)],
+    )
+    for batch in batches:
+        unit.execute(_MOVE_TO_BATCH, {"batch": batch.id})
+
+
+# ── what became of a batch ────────────────────────────────────────────────────────────────────────────────────────────
+
+_CLOSE = (
+    update(push_batches)
+    .where(push_batches.c.id == bindparam("batch"), _OPEN)
+    .values(state=bindparam("next"), answered_at=bindparam("at"), body=None, lease_owner=None, lease_until=None)
+)
+_ALL_SAME = update(push_members).where(push_members.c.batch_id == bindparam("batch")).values(verdict=bindparam("word"))
+_ONE_WORD = Many(
+    update(push_members)
+    .where(push_members.c.batch_id == bindparam("batch"), push_members.c.evaluation_id == bindparam("evaluation"))
+    .values(verdict=bindparam("word"), reason=bindparam("why")),
+    ("word", "why", "batch", "evaluation"),
+)
+
+
+def _told(*verdicts: Verdict) -> Any:
+    """The members of a batch that were told so."""
+    return select(push_members.c.evaluation_id).where(
+        push_members.c.batch_id == bindparam("batch"), push_members.c.verdict.in_([word.value for word in verdicts])
+    )
+
+
+_MARK = {
+    verdict: update(evaluations)
+    .where(evaluations.c.id.in_(_told(verdict)))
+    .values({"centre_status": verdict.value} | ({} if verdict is Verdict.REJECTED else {"pushed_at": bindparam("at")}))
+    for verdict in Verdict
+}
+_DONE = delete(outbox).where(
+    outbox.c.batch_id == bindparam("batch"),
+    outbox.c.evaluation_id.in_(_told(Verdict.ACCEPTED, Verdict.DUPLICATE)),
+)
+_LEFT = select(_raw(outbox.c.evaluation_id), outbox.c.tries).where(outbox.c.batch_id == bindparam("batch"))
+_PUT_BACK = Many(
+    update(outbox)
+    .where(outbox.c.evaluation_id == bindparam("evaluation"))
+    .values(batch_id=None, tries=bindparam("next_tries"), not_before=bindparam("not_at")),
+    ("next_tries", "not_at", "evaluation"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """`applied` is false where another process had settled it before. `without`: members that got no verdict."""
+
+    applied: bool
+    accepted: int = 0
+    duplicate: int = 0
+    rejected: int = 0
+    without: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SettleBatch:
+    """The centre's words, written down: pushed, dead letter, or back to the queue for a new batch.
+
+    Attributes:
+        chance: jitter of the back-off of those without a verdict, in [0, 1).
+    """
+
+    batch_id: str
+    members: tuple[str, ...]
+    words: Mapping[str, Word]
+    now: datetime
+    backoff: Backoff
+    chance: float
+    priority: ClassVar[Priority] = Priority.PUSH
+
+    @classmethod
+    def run(cls, unit: Unit, commands: Sequence[Self]) -> Sequence[Settled]:
+        return [command._settle(unit) for command in commands]
+
+    def _settle(self, unit: Unit) -> Settled:
+        closing = {"batch": self.batch_id, "next": BatchState.ANSWERED.value, "at": self.now}
+        if unit.execute(_CLOSE, closing).rowcount == 0:
+            return Settled(applied=False)
+        told = [(member, self.words[member]) for member in self.members if member in self.words]
+        counts = {verdict: sum(word.verdict is verdict for _, word in told) for verdict in Verdict}
+        batch = {"batch": self.batch_id}
+        if len(told) == len(self.members) in (counts[Verdict.ACCEPTED], counts[Verdict.DUPLICATE]):
+            unit.execute(_ALL_SAME, {**batch, "word": told[0][1].verdict.value})
+        else:
+            unit.many(_ONE_WORD, [(word.verdict.value, word.reason, self.batch_id, member) for member, word in told])
+        for verdict, statement in _MARK.items():
+            if counts[verdict]:
+                unit.execute(statement, batch if verdict is Verdict.REJECTED else {**batch, "at": self.now})
+        if counts[Verdict.ACCEPTED] or counts[Verdict.DUPLICATE]:
+            unit.execute(_DONE, batch)
+        unit.many(_BURY, [(word.reason, member) for member, word in told if word.verdict is Verdict.REJECTED])
+        without = self._put_back(unit) if len(told) < len(self.members) else 0
+        return Settled(True, counts[Verdict.ACCEPTED], counts[Verdict.DUPLICATE], counts[Verdict.REJECTED], without)
+
+    def _put_back(self, unit: Unit) -> int:
+        rows = []
+        for found in unit.execute(_LEFT, {"batch": self.batch_id}):
+            tries = found.tries + 1
+            wait = timedelta(seconds=self.backoff.delay(tries, self.chance))
+            rows.append((tries, self.now + wait, _id(found[0])))
+        unit.many(_PUT_BACK, rows)
+        return len(rows)
+
+
+_MEMBER_ROWS = (
+    select(_raw(push_members.c.evaluation_id), *_ROW)
+    .select_from(push_members.outerjoin(evaluations, evaluations.c.id == push_members.c.evaluation_id))
+    .where(push_members.c.batch_id == bindparam("batch"))
+    .order_by(push_members.c.position)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SplitBatch:
+    """The centre refused the batch as a whole: its halves become batches of their own, due at once."""
+
+    batch_id: str
+    error: str
+    now: datetime
+    mapper: Mapper
+    priority: ClassVar[Priority] = Priority.PUSH
+
+    @classmethod
+    def run(cls, unit: Unit, commands: Sequence[Self]) -> Sequence[bool]:
+        return [command._split(unit) for command in commands]
+
+    def _split(self, unit: Unit) -> bool:
+        closing = {"batch": self.batch_id, "next": BatchState.SPLIT.value, "at": self.now}
+        if unit.execute(_CLOSE, closing).rowcount == 0:
+            return False
+        unit.execute(_NOTE_ERROR, {"batch": self.batch_id, "error": self.error})
+        queued = _queued(unit.execute(_MEMBER_ROWS, {"batch": self.batch_id}).all())
+        middle = (len(queued) + 1) // 2
+        halves = []
+        for half in (queued[:middle], queued[middle:]):
+            draft = _draft(half, self.mapper)
+            unit.many(_BURY, [(why, evaluation_id) for evaluation_id, why in draft.unfit])
+            if draft.rows:
+                members = tuple(row.evaluation_id for row in draft.rows)
+                halves.append(TakenBatch(new_id(), draft.body, members, 0, new=True))
+        _store(unit, halves, self.now, lease=(None, None), parent=self.batch_id)
+        return True
+
+
+_NOTE_ERROR = update(push_batches).where(push_batches.c.id == bindparam("batch")).values(last_error=bindparam("error"))
+_POSTPONE = (
+    update(push_batches)
+    .where(push_batches.c.id == bindparam("batch"), _OPEN, push_batches.c.lease_owner == bindparam("owner"))
+    .values(
+        tries=push_batches.c.tries + 1,
+        not_before=bindparam("not_at"),
+        last_error=bindparam("error"),
+        lease_owner=None,
+        lease_until=None,
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PostponeBatch:
+    """No answer that counts: the same bytes again at `not_before`, by whoever is there then."""
+
+    batch_id: str
+    owner: str
+    not_before: datetime
+    error: str
+    priority: ClassVar[Priority] = Priority.PUSH
+
+    @classmethod
+    def run(cls, unit: Unit, commands: Sequence[Self]) -> Sequence[bool]:
+        return [
+            unit.execute(
+                _POSTPONE,
+                {
+                    "batch": command.batch_id,
+                    "owner": command.owner,
+                    "not_at": command.not_before,
+                    "error": command.error,
+                },
+            ).rowcount
+            > 0
+            for command in commands
+        ]
+
+
+# ── rare ones ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseBatches:
+    """Gives back every lease of this owner, when it stops."""
+
+    owner: str
+    priority: ClassVar[Priority] = Priority.PUSH
+
+    @classmethod
+    def run(cls, unit: Unit, commands: Sequence[Self]) -> Sequence[int]:
+        release = (
+            update(push_batches)
+            .where(_OPEN, push_batches.c.lease_owner == bindparam("owner"))
+            .values(lease_owner=None, lease_until=None)
+        )
+        return [unit.execute(release, {"owner": command.owner}).rowcount for command in commands]
+
+
+@dataclass(frozen=True, slots=True)
+class VoidLeases:
+    """Ends every lease, at the start of the one process that an embedded database serves: nobody else holds any."""
+
+    priority: ClassVar[Priority] = Priority.PUSH
+
+    @classmethod
+    def run(cls, unit: Unit, commands: Sequence[Self]) -> Sequence[int]:
+        void = (
+            update(push_batches)
+            .where(_OPEN, push_batches.c.lease_owner.is_not(None))
+            .values(lease_owner=None, lease_until=None)
+        )
+        return [unit.execute(void).rowcount for _ in commands]
+
+
+@dataclass(frozen=True, slots=True)
+class RecallBatches:
+    """Makes every waiting batch due now: the centre answers again, or somebody asked for it."""
+
+    now: datetime
+    priority: ClassVar[Priority] = Priority.PUSH
+
+    @classmethod
+    def run(cls, unit: Unit, commands: Sequence[Self]) -> Sequence[int]:
+        return [recall_batches(unit, command.now) for command in commands]
+
+
+def recall_batches(unit: Unit | Connection, now: datetime) -> int:
+    """Open batches that wait are due at `now`; says how many."""
+    recall = (
+        update(push_batches)
+        .where(_OPEN, push_batches.c.lease_owner.is_(None), push_batches.c.not_before > now)
+        .values(not_before=now)
+    )
+    return unit.execute(recall).rowcount
+
+
+@dataclass(frozen=True, slots=True)
+class RebaseBatches:
+    """After the wall clock was set back by `by`: the open batches' times move with it. They are few."""
+
+    by: timedelta
+    now: datetime
+    priority: ClassVar[Priority] = Priority.PUSH
+
+    @classmethod
+    def run(cls, unit: Unit, commands: Sequence[Self]) -> Sequence[int]:
+        return [command._rebase(unit) for command in commands]
+
+    def _rebase(self, unit: Unit) -> int:
+        ahead = select(push_batches.c.id, push_batches.c.not_before, push_batches.c.lease_until).where(
+            _OPEN, or_(push_batches.c.not_before > self.now, push_batches.c.lease_until > self.now)
+        )
+        moved = [
+            (row.not_before - self.by, None if row.lease_until is None else row.lease_until - self.by, row.id)
+            for row in unit.execute(ahead)
+        ]
+        unit.many(_REBASE, moved)
+        return len(moved)
+
+
+_REBASE = Many(
+    update(push_batches)
+    .where(push_batches.c.id == bindparam("batch"))
+    .values(not_before=bindparam("not_at"), lease_until=bindparam("until")),
+    ("not_at", "until", "batch"),
+)
