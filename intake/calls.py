@@ -414,13 +414,15 @@ class _Group:
                 self.inserts[_MEMBERS].append((call.invitation_id, case.subject_id))
             return call.invitation_id
         facts, identity = command.facts, command.ids.invitation
+        # The number stands with an invitation only while something may be sent; the call keeps its own.
+        number = command.number if due_at is not None else None
         self.inserts[_INVITATIONS].append(
             (
                 identity,
                 SubjectKind.CALL.value,
                 state.value,
                 reason,
-                *_number_values(command.number_kind, command.number),
+                *_number_values(command.number_kind, number),
                 facts.lang,
                 command.rules.key_map,
                 asked_at,

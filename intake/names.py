@@ -17,6 +17,8 @@ def clean(text: str | None, length: int) -> str | None:
     """Text without control characters and lone surrogates, at most `length` characters; empty becomes None."""
     if not text:
         return None
+    if len(text) <= length and text.isprintable() and text.isascii() and " " not in text:
+        return text
     kept = "".join(character for character in text if character.isprintable())
     return kept.strip()[:length].strip() or None
 

@@ -51,6 +51,8 @@ def normalise_number(raw: str | None) -> Number:
     Never raises: what is no number at all is INVALID and kept as its digits (at most 32 characters).
     """
     text = (raw or "").strip()
+    if text.isascii() and text.isdigit() and 4 < len(text) <= _LONGEST:  # what a PBX sends, nearly always
+        return _normalise(text)
     if text.lower() in _NO_NUMBER:
         return ANONYMOUS
     # Full-width digits are digits; anything written between the digits is not.

@@ -26,12 +26,13 @@ from enum import IntEnum
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, cast
 
 import structlog
-from sqlalchemy import Connection, Dialect, Executable, Table, UpdateBase
+from sqlalchemy import Connection, Dialect, Executable, LargeBinary, Table, UpdateBase
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import OperationalError
 
 from models.database import Database
 from models.errors import CommandFailed, DoorClosed, TransactionLost
+from models.tables import Id, UtcTime
 
 __all__ = ["Bulk", "Command", "Door", "DoorStatistics", "Many", "Priority", "Unit"]
 
@@ -73,11 +74,30 @@ class Bulk:
             )
             processors: list[tuple[int, Callable[[Any], Any]]] = []
             for place, name in enumerate(self.columns):
-                processor = self.table.c[name].type.dialect_impl(dialect).bind_processor(dialect)
-                if processor is not None:
-                    processors.append((place, processor))
+                kind = self.table.c[name].type
+                processor = kind.dialect_impl(dialect).bind_processor(dialect)
+                # Both drivers take bytes as they are, and ids are made in the form that is stored.
+                if processor is not None and not isinstance(kind, LargeBinary | Id):
+                    processors.append((place, _remembering(processor) if isinstance(kind, UtcTime) else processor))
             ready = self._ready[dialect.name] = (statement, processors)
         return ready
+
+
+def _remembering(processor: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The processor, asked once for each object: most times of a group are the same few `now`s."""
+    seen: dict[int, tuple[Any, Any]] = {}
+
+    def process(value: Any) -> Any:
+        known = seen.get(id(value))
+        if known is not None and known[0] is value:
+            return known[1]
+        if len(seen) >= 4 * GROUP:
+            seen.clear()
+        converted = processor(value)
+        seen[id(value)] = (value, converted)
+        return converted
+
+    return process
 
 
 class Many:
@@ -147,7 +167,8 @@ class Unit:
             for row in rows:
                 values = list(row)
                 for place, processor in processors:
-                    values[place] = processor(values[place])
+                    if (value := values[place]) is not None:
+                        values[place] = processor(value)
                 converted.append(tuple(values))
             rows = converted
         self._connection.exec_driver_sql(statement, rows)

@@ -84,6 +84,11 @@ class UtcTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+def _where(condition: str) -> dict[str, Any]:
+    """A partial index, on both databases."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
 metadata = MetaData(
     naming_convention={
         "pk": "pk_%(table_name)s",
@@ -185,15 +190,9 @@ invitations = Table(
     Column("due_at", UtcTime),
     Column("created_at", UtcTime, nullable=False),
     Column("changed_at", UtcTime, nullable=False),
-    Index(
-        "ix_invitations_due",
-        "state",
-        "due_at",
-        sqlite_where=text("due_at IS NOT NULL"),
-        postgresql_where=text("due_at IS NOT NULL"),
-    ),
+    Index("ix_invitations_due", "state", "due_at", **_where("due_at IS NOT NULL")),
     Index(None, "first_asked_at"),
-    Index(None, "number_hash"),
+    Index("ix_invitations_number_hash", "number_hash", **_where("number_hash IS NOT NULL")),
 )
 
 invitation_members = Table(
@@ -255,13 +254,7 @@ evaluations = Table(
     PrimaryKeyConstraint("subject_id", "assess_number"),
     Index(None, "id"),
     Index("ix_evaluations_assess_time", "assess_time"),
-    Index(
-        "uq_evaluations_effective",
-        "subject_id",
-        unique=True,
-        sqlite_where=text("effective"),
-        postgresql_where=text("effective"),
-    ),
+    Index("uq_evaluations_effective", "subject_id", unique=True, **_where("effective")),
 )
 
 outbox = Table(
@@ -277,18 +270,8 @@ outbox = Table(
     Column("tries", Integer, nullable=False),
     Column("reason", Text),
     Column("created_at", UtcTime, nullable=False),
-    Index(
-        "ix_outbox_due",
-        "not_before",
-        sqlite_where=text("batch_id IS NULL AND state = 'waiting'"),
-        postgresql_where=text("batch_id IS NULL AND state = 'waiting'"),
-    ),
-    Index(
-        "ix_outbox_held",
-        "held_by",
-        sqlite_where=text("held_by IS NOT NULL"),
-        postgresql_where=text("held_by IS NOT NULL"),
-    ),
+    Index("ix_outbox_due", "not_before", **_where("batch_id IS NULL AND state = 'waiting'")),
+    Index("ix_outbox_held", "held_by", **_where("held_by IS NOT NULL")),
     Index(None, "batch_id"),
 )
 
@@ -307,12 +290,7 @@ push_batches = Table(
     Column("last_error", Text),
     Column("created_at", UtcTime, nullable=False),
     Column("answered_at", UtcTime),
-    Index(
-        "ix_push_batches_open",
-        "not_before",
-        sqlite_where=text("state = 'open'"),
-        postgresql_where=text("state = 'open'"),
-    ),
+    Index("ix_push_batches_open", "not_before", **_where("state = 'open'")),
 )
 
 push_members = Table(
