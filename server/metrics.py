@@ -7,27 +7,16 @@ reads memory. prometheus-client's metrics may be touched from any thread.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from centre.outbox import Backlog
 from models.door import Door
 
-__all__ = ["CONTENT_TYPE", "Metrics", "OutboxFigures"]
+__all__ = ["CONTENT_TYPE", "Metrics"]
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-
-
-@dataclass(frozen=True, slots=True)
-class OutboxFigures:
-    """待推送: evaluations waiting for the centre, how many of these are held back for a reason, the age of the oldest in
-    seconds, and the dead letters."""
-
-    waiting: int = 0
-    held: int = 0
-    oldest_seconds: float = 0.0
-    dead: int = 0
 
 
 class Metrics:
@@ -47,9 +36,6 @@ class Metrics:
         )
         self.in_progress = Gauge("huiyin_calls_in_progress", "Calls in the rating now.", registry=self.registry)
         self.waiting = Gauge("huiyin_outbox_waiting", "Evaluations waiting for the centre.", registry=self.registry)
-        self.held = Gauge(
-            "huiyin_outbox_held", "Of these, held back for the reason of a bad rating.", registry=self.registry
-        )
         self.oldest = Gauge(
             "huiyin_outbox_oldest_seconds", "Age of the oldest waiting evaluation.", registry=self.registry
         )
@@ -87,11 +73,11 @@ class Metrics:
     def watch_calls(self, in_progress: Callable[[], int]) -> None:
         self.in_progress.set_function(in_progress)
 
-    def outbox(self, figures: OutboxFigures) -> None:
-        self.waiting.set(figures.waiting)
-        self.held.set(figures.held)
-        self.oldest.set(figures.oldest_seconds)
-        self.dead.set(figures.dead)
+    def outbox(self, backlog: Backlog) -> None:
+        """What waits for the centre, as a tick has counted it."""
+        self.waiting.set(backlog.waiting)
+        self.oldest.set(backlog.oldest.total_seconds())
+        self.dead.set(backlog.dead)
 
     def text(self) -> bytes:
         """The exposition, as Prometheus reads it."""

@@ -7,14 +7,16 @@ import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from centre.outbox import Backlog
 from config.values import Address
 from models.terms import CallOutcome
 from server.health import PULSE_LIMIT, WRITE_LIMIT, CannotListen, Condition, Health, HealthServer, State, health_app
-from server.metrics import Metrics, OutboxFigures
+from server.metrics import Metrics
 
 
 class Hand:
@@ -117,7 +119,7 @@ def test_metrics(server: HealthServer, metrics: Metrics) -> None:
         metrics.calls.labels(outcome.value).inc()
     metrics.pushed.labels("accepted").inc(3)
     metrics.committed(5, 0.0031)
-    metrics.outbox(OutboxFigures(waiting=7, held=2, oldest_seconds=61.5, dead=1))
+    metrics.outbox(Backlog(waiting=7, dead=1, oldest=timedelta(seconds=61.5)))
     metrics.watch_calls(lambda: 4)
     code, text = get(server, "/metrics")
     assert code == 200
@@ -130,7 +132,6 @@ def test_metrics(server: HealthServer, metrics: Metrics) -> None:
         'huiyin_commit_group_size_bucket{le="8.0"} 1.0',
         'huiyin_commit_seconds_bucket{le="0.005"} 1.0',
         "huiyin_outbox_waiting 7.0",
-        "huiyin_outbox_held 2.0",
         "huiyin_outbox_oldest_seconds 61.5",
         "huiyin_outbox_dead 1.0",
         "huiyin_calls_in_progress 4.0",
