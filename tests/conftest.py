@@ -6,6 +6,7 @@ import gc
 import os
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from shutil import copyfile
 from typing import Any
 
 import pytest
@@ -125,11 +126,36 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'huiyin.db'}"
 
 
-@pytest.fixture
-def database(database_url: str, tmp_path: Path) -> Iterator[Database]:
-    """A migrated database, SQLite and PostgreSQL in turn."""
-    opened = open_database(database_url, tmp_path)
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy: migrating costs more than most tests."""
+    directory = tmp_path_factory.mktemp("migrated")
+    opened = open_database("sqlite:///huiyin.db", directory)
     opened.ensure_schema()
+    opened.close()
+    return directory / "huiyin.db"
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a migrated database to copy."""
+    url = postgres.new_database()
+    opened = open_database(url, tmp_path_factory.mktemp("migrated"))
+    opened.ensure_schema()
+    opened.close()
+    return str(opened.url.database)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.peer)])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A migrated database, SQLite and PostgreSQL in turn."""
+    if request.param == "postgresql":
+        template = request.getfixturevalue("migrated_postgres")
+        url = request.getfixturevalue("postgres").new_database(template)
+    else:
+        copyfile(request.getfixturevalue("migrated_sqlite"), tmp_path / "huiyin.db")
+        url = "sqlite:///huiyin.db"
+    opened = open_database(url, tmp_path)
     yield opened
     opened.close()
 

@@ -81,16 +81,16 @@ class PostgresServer:
         )
         log.close()
         deadline = time.monotonic() + 30
-        probe = [self._binaries / "pg_isready", "-h", self.directory, "-U", "huiyin", "-q"]
+        probe: list[str | Path] = [self._binaries / "pg_isready", "-h", self.directory, "-U", "huiyin", "-q"]
         while subprocess.run(probe, check=False).returncode != 0:
             if time.monotonic() > deadline or self._process.poll() is not None:
                 raise RuntimeError((self.directory / "server.log").read_text())
             time.sleep(0.05)
 
-    def new_database(self) -> str:
-        """The URL of an empty database."""
+    def new_database(self, template: str = "template0") -> str:
+        """The URL of a new database: empty, or a copy of another (which nobody may be connected to)."""
         name = next(self._names)
-        self.psql(f"CREATE DATABASE {name}")
+        self.psql(f"CREATE DATABASE {name} TEMPLATE {template}")
         return f"postgresql+psycopg://huiyin@/{name}?host={self.directory}"
 
     def psql(self, statement: str, database: str = "postgres") -> str:
