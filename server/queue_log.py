@@ -2,9 +2,11 @@
 
 Rules kept here:
 
-* A call that an agent served and that left its queue (COMPLETECALLER, COMPLETEAGENT, BLINDTRANSFER, ATTENDEDTRANSFER)
-  becomes a call that ended without the offer. Where it was rated or reported before, the record stands: handing in a
-  whole file, or the same file twice, changes nothing that is known (intake/calls.py, EndCall).
+* Our dialplan writes HUIYINENDED where it could not reach Huiyin (dialplans/huiyin.conf, huiyin-hangup), with all that
+  `/ended` would have said. Asterisk itself writes how a served call left its queue (COMPLETECALLER, COMPLETEAGENT,
+  BLINDTRANSFER, ATTENDEDTRANSFER); of a call that has both, ours counts.
+* Either becomes a call that ended without the offer. Where it was rated or reported before, the record stands: handing
+  in a whole file, or the same file twice, changes nothing that is known (intake/calls.py, EndCall).
 * A call's key is the `callid` of the log: the unique id of the caller's channel, which is the linkedid of a call that
   the caller's channel began. `systemname` must be set where there are several Asterisk hosts, as everywhere.
 * A line that cannot be read is named with its number and sentence; the others count.
@@ -18,6 +20,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from urllib.parse import unquote_to_bytes
 
 from intake.calls import CallFacts
 from intake.desk import Intake
@@ -28,7 +31,9 @@ from models.terms import CallOutcome
 __all__ = ["BadLine", "Imported", "QueueCall", "Reading", "hand_in", "read_queue_log"]
 
 SOURCE = "queue_log"
-_ENDED = frozenset({"COMPLETECALLER", "COMPLETEAGENT", "BLINDTRANSFER", "ATTENDEDTRANSFER", "TRANSFER"})
+OURS = "HUIYINENDED"
+"""Its data: caller, dept, case, closed and lang, each percent-encoded, as are its queue and agent."""
+_ENDED = frozenset({OURS, "COMPLETECALLER", "COMPLETEAGENT", "BLINDTRANSFER", "ATTENDEDTRANSFER", "TRANSFER"})
 _EARLIEST, _LATEST = 946_684_800, 4_102_444_800  # 2000 and 2100, epoch seconds
 _LINE_LENGTH = 4096
 _AT_ONCE = 256
@@ -36,13 +41,9 @@ _AT_ONCE = 256
 
 @dataclass(frozen=True, slots=True)
 class QueueCall:
-    """A served call that left its queue. `number` None: not in this file, or withheld."""
+    """A served call that is over, and the line that says so."""
 
-    call_key: str
-    number: str | None
-    agent: str | None
-    queue: str
-    at: datetime
+    facts: CallFacts
     line: int
 
 
@@ -66,6 +67,7 @@ class Reading:
 def read_queue_log(lines: Iterable[str]) -> Reading:
     """Reads a queue_log. Events that say nothing of a served call's end are passed over."""
     ended: dict[str, QueueCall] = {}
+    ours: set[str] = set()
     numbers: dict[str, str] = {}
     bad: list[BadLine] = []
     for place, line in enumerate(lines, 1):
@@ -79,16 +81,13 @@ def read_queue_log(lines: Iterable[str]) -> Reading:
             continue
         if event.name == "ENTERQUEUE" and len(event.data) > 1:
             numbers[event.call_key] = event.data[1]
-        elif event.name in _ENDED:
+        elif event.name == OURS:
+            ours.add(event.call_key)
             ended.pop(event.call_key, None)  # so that the order is that of the last end
-            ended[event.call_key] = QueueCall(
-                event.call_key,
-                numbers.get(event.call_key) or None,
-                normalise_agent(event.agent),
-                event.queue,
-                event.at,
-                place,
-            )
+            ended[event.call_key] = QueueCall(_told(event), place)
+        elif event.name in _ENDED and event.call_key not in ours:
+            ended.pop(event.call_key, None)
+            ended[event.call_key] = QueueCall(_seen(event, numbers.get(event.call_key)), place)
     return Reading(tuple(ended.values()), tuple(bad))
 
 
@@ -130,6 +129,48 @@ def _parse(line: str) -> _Event:
     return _Event(datetime.fromtimestamp(int(moment), UTC), call_key, queue, agent, name, data)
 
 
+def _told(event: _Event) -> CallFacts:
+    """What our dialplan says of a call."""
+    number, dept, case_no, closed, lang, *_ = [_decoded(value) for value in (*event.data, "", "", "", "", "")]
+    return CallFacts(
+        call_key=event.call_key,
+        number=number or None,
+        agent=normalise_agent(_decoded(event.agent)),
+        queue=None if event.queue == "NONE" else _decoded(event.queue),
+        dept=dept or None,
+        case_no=case_no or None,
+        closed=closed == "1",
+        lang=lang or "zh",
+        at=event.at,
+    )
+
+
+def _seen(event: _Event, number: str | None) -> CallFacts:
+    """What Asterisk says of a call that left its queue."""
+    return CallFacts(
+        call_key=event.call_key,
+        number=number or None,
+        agent=normalise_agent(event.agent),
+        queue=event.queue,
+        dept=None,
+        case_no=None,
+        closed=False,
+        lang="zh",
+        at=event.at,
+    )
+
+
+def _decoded(value: str) -> str:
+    """A percent-encoded value, read as in a request (ivr/request.py): UTF-8, else GB 18030."""
+    raw = unquote_to_bytes(value.encode("utf-8", "surrogateescape"))
+    for encoding in ("utf-8", "gb18030"):
+        try:
+            return raw.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return raw.decode("utf-8", "replace")
+
+
 @dataclass(slots=True)
 class Imported:
     """What became of a reading. `invited`: calls for which an SMS invitation waits now."""
@@ -154,18 +195,8 @@ def hand_in(intake: Intake, calls: Iterable[QueueCall]) -> Imported:
         waiting.clear()
 
     for call in calls:
-        facts = CallFacts(
-            call_key=call.call_key,
-            number=call.number,
-            agent=call.agent,
-            queue=call.queue,
-            dept=None,
-            case_no=None,
-            closed=False,
-            lang="zh",
-            at=call.at,
-        )
-        waiting.append((call, intake.end_call(facts, CallOutcome.NOT_OFFERED, source=SOURCE)))
+        end = intake.end_call(call.facts, CallOutcome.NOT_OFFERED, source=SOURCE)
+        waiting.append((call, end))
         if len(waiting) >= _AT_ONCE:
             settle()
     settle()

@@ -40,17 +40,44 @@ DAY = """\
 def test_served_calls_that_are_over() -> None:
     reading = read_queue_log(DAY.splitlines(keepends=True))
     assert reading.bad == ()
-    assert [(call.call_key, call.number, call.agent, call.queue, call.line) for call in reading.calls] == [
+    assert [(c.facts.call_key, c.facts.number, c.facts.agent, c.facts.queue, c.line) for c in reading.calls] == [
         ("ast1-1772409601.1", "13800000001", "1002", "12345", 6),
         ("ast1-1772409701.3", "unknown", "2001", "12345", 9),
     ]
-    assert reading.calls[0].at == datetime.fromtimestamp(1772409700, UTC)
+    assert reading.calls[0].facts.at == datetime.fromtimestamp(1772409700, UTC)
 
 
 @pytest.mark.parametrize("event", ["COMPLETECALLER", "COMPLETEAGENT", "BLINDTRANSFER", "ATTENDEDTRANSFER", "TRANSFER"])
 def test_each_way_to_leave_an_agent(event: str) -> None:
     [call] = read_queue_log([f"1772409700|c1|q|PJSIP/1001|{event}|x|y"]).calls
-    assert (call.call_key, call.agent, call.number) == ("c1", "1001", None)
+    assert (call.facts.call_key, call.facts.agent, call.facts.number) == ("c1", "1001", None)
+
+
+def test_what_our_dialplan_left_there_while_huiyin_was_down() -> None:
+    """dialplans/huiyin.conf, huiyin-hangup; it says more than Asterisk, and counts wherever it stands."""
+    text = """\
+1772409600|ast1-1.1|12345|NONE|ENTERQUEUE||13800000001|1
+1772409610|ast1-1.1|12345|PJSIP/1001|COMPLETEAGENT|9|90|1
+1772409611|ast1-1.1|12345|PJSIP%2F1001|HUIYINENDED|13800000001|622901|GD%2F2026%7C7|1|en
+1772409612|ast1-1.1|12345|PJSIP/1001|COMPLETECALLER|9|90|1
+1772409613|ast1-2.1|NONE|%D5%C5%C8%FD|HUIYINENDED|||||
+1772409614|ast1-3.1|NONE|1003|HUIYINENDED
+"""
+    first, second, third = read_queue_log(text.splitlines()).calls
+    assert first.line == 3
+    assert first.facts == CallFacts(
+        call_key="ast1-1.1",
+        number="13800000001",
+        agent="1001",
+        queue="12345",
+        dept="622901",
+        case_no="GD/2026|7",
+        closed=True,
+        lang="en",
+        at=datetime.fromtimestamp(1772409611, UTC),
+    )
+    assert (second.facts.agent, second.facts.queue, second.facts.number) == ("张三", None, None)
+    assert (third.facts.agent, third.facts.closed, third.facts.lang) == ("1003", False, "zh")
 
 
 def test_of_a_call_in_two_queues_the_last_agent_counts() -> None:
@@ -63,7 +90,7 @@ def test_of_a_call_in_two_queues_the_last_agent_counts() -> None:
 1772409605|c1|second|1002|COMPLETEAGENT|1|1|1
 """
     reading = read_queue_log(text.splitlines())
-    assert [(call.call_key, call.agent, call.queue) for call in reading.calls] == [
+    assert [(c.facts.call_key, c.facts.agent, c.facts.queue) for c in reading.calls] == [
         ("c2", "1005", "first"),
         ("c1", "1002", "second"),
     ]
@@ -90,7 +117,7 @@ def test_of_a_call_in_two_queues_the_last_agent_counts() -> None:
 def test_a_bad_line_is_named_and_the_others_count(line: str, sentence: str) -> None:
     good = "1772409600|c1|q|1001|COMPLETEAGENT|1|1|1"
     reading = read_queue_log([good + "\n", line + "\n", "\n", good.replace("c1", "c2")])
-    assert [call.call_key for call in reading.calls] == ["c1", "c2"]
+    assert [call.facts.call_key for call in reading.calls] == ["c1", "c2"]
     [bad] = reading.bad
     assert bad.number == 2
     assert sentence in bad.sentence
@@ -99,7 +126,7 @@ def test_a_bad_line_is_named_and_the_others_count(line: str, sentence: str) -> N
 def test_a_name_in_gbk_breaks_nothing() -> None:
     line = "1772409600|c1|技能组|张三|COMPLETEAGENT|1|1|1".encode("gbk").decode("utf-8", "surrogateescape")
     [call] = read_queue_log([line]).calls
-    assert call.call_key == "c1"
+    assert call.facts.call_key == "c1"
 
 
 @given(st.lists(st.text(max_size=60), max_size=20))
@@ -142,7 +169,9 @@ def test_handing_in_twice_stores_once(door: Door, intake: Intake) -> None:
 
 def test_a_call_that_was_rated_stays_rated(door: Door, intake: Intake, clock: TurnedClock) -> None:
     reading = read_queue_log(DAY.splitlines())
-    rated = CallFacts(reading.calls[0].call_key, "13800000001", "1002", "12345", None, None, False, "zh", clock.now())
+    rated = CallFacts(
+        reading.calls[0].facts.call_key, "13800000001", "1002", "12345", None, None, False, "zh", clock.now()
+    )
     intake.rate(rated, Satisfaction.SATISFIED, "2", hold=False).result(10)
     assert hand_in(intake, reading.calls).invited == 0
     outcome = door.read(lambda c: c.execute(select(calls.c.outcome).where(calls.c.agent == "1002")).scalar_one())
