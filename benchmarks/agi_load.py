@@ -3,8 +3,9 @@
 Rules it keeps:
 - Every call has a linkedid and a caller number that no other call of the run has: a repeated id would measure how
   fast a server refuses duplicates.
-- It answers each command at once, as Asterisk does on an idle channel, except that the caller may think before the
-  first key (`think` seconds).
+- It answers each command at once, as if no prompt had a length, except that the caller may think before the first
+  key (`think` seconds). A prompt plays to its end and the key follows: that is one command more than a key that
+  interrupts.
 - A call counts only if its whole transcript is the script's; the rest is counted by reason. Zero failures is part of
   a valid measurement, and the caller of this module has to look.
 - It is bounded in calls and in time and talks to loopback only.
@@ -45,6 +46,7 @@ VERBS: tuple[str, ...] = (
     "SET VARIABLE",
     "WAIT FOR DIGIT",
     "EXEC",
+    "CHANNEL STATUS",
     "VERBOSE",
     "NOOP",
     "HANGUP",
@@ -55,6 +57,8 @@ _BY_BYTES = {verb.encode(): verb for verb in VERBS}
 _SET_VARIABLE = re.compile(rb'SET VARIABLE "?([^" ]+)"? "?(.*?)"?$')
 _GET_VARIABLE = re.compile(rb'GET (?:FULL )?VARIABLE "?([^" ]+)"?')
 _EXEC_READ = re.compile(rb'EXEC "?READ"? "?([^,"]+)', re.IGNORECASE)
+_KNOWN_VARIABLES = {"BACKGROUNDSTATUS": "SUCCESS", "PLAYBACKSTATUS": "SUCCESS", "READSTATUS": "OK"}
+"""What the applications leave behind here: every file is found."""
 
 _ENVIRONMENT = (
     "agi_network: yes\nagi_network_script: {request}\nagi_request: agi://127.0.0.1:{port}/{request}\n"
@@ -358,14 +362,17 @@ class Generator:
                 return b"200 result=1\n", False
             case "GET VARIABLE" | "GET FULL VARIABLE":
                 found = _GET_VARIABLE.match(line)
-                value = call.variables.get(found[1].decode("utf-8", "replace")) if found else None
+                name = found[1].decode("utf-8", "replace") if found else ""
+                value = call.variables.get(name, _KNOWN_VARIABLES.get(name))
                 return (b"200 result=0\n" if value is None else f"200 result=1 ({value})\n".encode()), False
             case "EXEC":
                 found = _EXEC_READ.match(line)
                 if found:
                     call.variables[found[1].decode("utf-8", "replace")] = self._key(call)
                     return b"200 result=0\n", True
-                return b"200 result=0\n", False
+                return b"200 result=0\n", False  # Background, played to its end: the key comes when it is waited for
+            case "CHANNEL STATUS":
+                return b"200 result=6\n", False
             case "ANSWER" | "NOOP":
                 return b"200 result=0\n", False
             case _:

@@ -76,11 +76,31 @@ CONTENDERS: tuple[Contender, ...] = (
         env={"NODE_PATH": str(NODE_MODULES)},
         missing=_missing_ding_dong,
     ),
+    Contender(
+        "path",
+        "Huiyin, AGI path alone",
+        _python("benchmarks.servers.huiyin_agi", "path"),
+        limit=0.40,
+        not_above_ding_dong=True,
+    ),
+    Contender(
+        "record",
+        "Huiyin, full record committed",
+        _python("benchmarks.servers.huiyin_agi", "record"),
+        limit=0.70,
+    ),
+    Contender(
+        "rating",
+        "Huiyin, real dialogue with its reason",
+        _python("benchmarks.servers.huiyin_agi", "rating"),
+        script="rating",
+        limit=0.90,
+    ),
 )
 
-WAITING: tuple[str, ...] = (BASELINE,)
+WAITING: tuple[str, ...] = ("path", "record", "rating")
 """Contenders that are also measured with thousands of calls at once."""
-PROFILED: tuple[str, ...] = (BASELINE,)
+PROFILED: tuple[str, ...] = ("record", "rating")
 """Contenders of which a profile is taken."""
 
 

@@ -35,4 +35,24 @@ FIXED = Script(
 )
 """The dialogue that every contender speaks: seven commands, one key."""
 
-SCRIPTS: dict[str, Script] = {script.name: script for script in (FIXED,)}
+RATING = Script(
+    name="rating",
+    keys=("5", "1"),
+    verbs=(
+        "ANSWER",
+        "EXEC",  # Background: the question
+        "GET VARIABLE",  # whether all of it could be played
+        "WAIT FOR DIGIT",
+        "SET VARIABLE",
+        "SET VARIABLE",
+        "SET VARIABLE",
+        "EXEC",  # Background: the question for the reason
+        "GET VARIABLE",
+        "WAIT FOR DIGIT",
+        "STREAM FILE",
+    ),
+    variables={"HUIYIN_OUTCOME": "rated", "HUIYIN_SATISFACTION": "1", "HUIYIN_EVALUATION": "[0-9a-f-]{32,36}"},
+)
+"""Huiyin's real dialogue at its longest without a mistake: 非常不满意, then the first reason."""
+
+SCRIPTS: dict[str, Script] = {script.name: script for script in (FIXED, RATING)}

@@ -24,7 +24,9 @@ async def _post_some(url: str, bodies: list[bytes], pool: Any, reactor: Any) -> 
     count = 0
     while bodies:
         body = bodies.pop()
-        answer = await treq.post(url, body, headers=Headers({"Content-Type": ["application/json"]}), pool=pool, reactor=reactor)
+        answer = await treq.post(
+            url, body, headers=Headers({"Content-Type": ["application/json"]}), pool=pool, reactor=reactor
+        )
         text = await answer.content()
         if answer.code != 200:
             raise RuntimeError(f"the stand-in answered {answer.code}: {text[:200]!r}")
