@@ -3,7 +3,7 @@
 A number is stored three ways and never in clear:
 
 * sealed: AES-256-GCM under a key with an id, so that it can be dialled or shown to who may see it;
-* hash: a keyed hash of the whole number, by which the same citizen is found again;
+* hash: a keyed hash (BLAKE2b) of the whole number, by which the same citizen is found again;
 * tail: a second keyed hash of the last four digits, for the supervisors' filter. With 10,000 values it leaks those
   digits to whoever holds the key, on purpose (docs/adr/0005-last-four-digits.md).
 
@@ -20,6 +20,7 @@ import secrets
 import stat
 import tomllib
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -156,18 +157,18 @@ class Keyring:
         nonce = os.urandom(_NONCE)
         return SealedNumber(
             sealed=key.prefix + nonce + key.aead.encrypt(nonce, raw, _LABEL),
-            hash=hmac.digest(key.hash_key, raw, "sha256")[:_HASH],
+            hash=self.hash(number),
             tail=self.tail(number),
             key_id=key.id,
         )
 
     def hash(self, number: str) -> bytes:
         """The keyed hash by which stored rows of this number are found."""
-        return hmac.digest(self._active.hash_key, number.encode(), "sha256")[:_HASH]
+        return blake2b(number.encode(), key=self._active.hash_key, digest_size=_HASH).digest()
 
     def tail(self, number: str) -> bytes:
         """The keyed hash of the last four digits."""
-        return hmac.digest(self._active.tail_key, number[-4:].encode(), "sha256")[:_TAIL]
+        return blake2b(number[-4:].encode(), key=self._active.tail_key, digest_size=_TAIL).digest()
 
     def open(self, sealed: bytes) -> str:
         """The number in clear. Whoever calls this has asked why and written it to the audit.
