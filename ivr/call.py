@@ -203,6 +203,8 @@ class Call:
 
     async def _ask(self, ask: Ask) -> Event:
         session = self._session
+        if session.hung_up:
+            return _HUNG_UP
         try:
             key = await session.background(self._with.prompts.files(self._lang, ask.prompts))
             if not key:
@@ -216,6 +218,8 @@ class Call:
         return _KEYS.get(key, _SILENCE)
 
     async def _play(self, play: Play) -> Event:
+        if self._session.hung_up:
+            return _HUNG_UP
         try:
             await self._session.stream_file(self._with.prompts.file(self._lang, play.prompt))
         except CallLimit:
