@@ -199,6 +199,7 @@ class Pusher:
             log.info("no centre configured; evaluations wait in the outbox")
             return
         self._running = True
+        self._watch_clock()
         self._task(self._begin())
 
     def wake(self) -> None:
