@@ -138,7 +138,7 @@ class IvrSection(Section):
     repeat_keys: tuple[str, ...] = ("0", "*")
     skip_key: str = "#"
     stop_grace: Annotated[Duration, between("0s", "1h")] = timedelta(seconds=60)
-    node: Annotated[str, Field(max_length=100)] = ""
+    node: Annotated[str, Field(max_length=80)] = ""
 
     @field_validator("allow")
     @classmethod
@@ -183,7 +183,7 @@ class IvrSection(Section):
     @property
     def node_name(self) -> str:
         """Which process of which host holds a reason open; the same after a restart."""
-        return (self.node or f"{socket.gethostname()}:{self.listen}")[:100]
+        return (self.node or f"{socket.gethostname()}:{self.listen}")[:80]
 
     @property
     def prompt_directory(self) -> Path:

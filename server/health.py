@@ -64,7 +64,7 @@ class Health:
         self._pulse = seconds()
         self._written = seconds()
         self._started = False
-        self._conditions: dict[str, Condition] = {}
+        self._parts: dict[str, Callable[[], Condition]] = {}
 
     # ── told ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -80,8 +80,9 @@ class Health:
         """Everything listens (or, on the way out, no longer)."""
         self._started = ready
 
-    def tell(self, part: str, condition: Condition) -> None:
-        self._conditions = {**self._conditions, part: condition}
+    def watch(self, part: str, condition: Callable[[], Condition]) -> None:
+        """A part that is asked how it is, at each request and from the handlers' thread: it only reads memory."""
+        self._parts[part] = condition
 
     # ── asked ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -105,7 +106,9 @@ class Health:
             else Condition(State.OK)
         )
         start = Condition(State.OK) if self._started else Condition(State.FAILED, "starting or stopping")
-        return {"process": start, "reactor": self.alive(), "database": database, **self._conditions}
+        return {"process": start, "reactor": self.alive(), "database": database} | {
+            part: condition() for part, condition in self._parts.items()
+        }
 
 
 def health_app(health: Health, metrics: Metrics) -> FastAPI:

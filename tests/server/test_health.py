@@ -11,9 +11,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from centre.outbox import Backlog
+from centre.push import PushStatistics
 from config.values import Address
+from ivr.listener import Refusal
+from ivr.request import Path
+from ivr.server import Statistics
+from models.door import Door
+from models.errors import CommandFailed
 from models.terms import CallOutcome
 from server.health import PULSE_LIMIT, WRITE_LIMIT, CannotListen, Condition, Health, HealthServer, State, health_app
 from server.metrics import Metrics
@@ -106,35 +113,60 @@ def test_not_ready_while_the_database_takes_no_write(server: HealthServer, healt
 
 def test_degraded_while_the_push_rests(server: HealthServer, health: Health) -> None:
     health.started()
-    health.tell("push", Condition(State.DEGRADED, "the centre refuses our signature; check centre.secret"))
+    push = [Condition(State.DEGRADED, "the centre refuses our signature; check centre.secret")]
+    health.watch("push", lambda: push[-1])
     code, status, checks = ready(server)
     assert (code, status) == (200, "degraded")
     assert checks["push"] == {"status": "degraded", "detail": "the centre refuses our signature; check centre.secret"}
-    health.tell("push", Condition(State.OK))
+    push.append(Condition(State.OK))
     assert ready(server)[:2] == (200, "ready")
 
 
 def test_metrics(server: HealthServer, metrics: Metrics) -> None:
+    calls, push = Statistics(), PushStatistics(sent=4, settled=3, accepted=3, in_flight=1, paused="401")
     for outcome in (CallOutcome.RATED, CallOutcome.RATED, CallOutcome.HANGUP):
-        metrics.calls.labels(outcome.value).inc()
-    metrics.pushed.labels("accepted").inc(3)
+        calls.call_ended(Path.RATE, outcome, 0.1)
+    calls.refused(Refusal.NOT_ALLOWED)
+    calls.store_failed("rate")
+    metrics.watch_calls(calls, lambda: 4)
+    metrics.watch_push(push)
     metrics.committed(5, 0.0031)
     metrics.outbox(Backlog(waiting=7, dead=1, oldest=timedelta(seconds=61.5)))
-    metrics.watch_calls(lambda: 4)
     code, text = get(server, "/metrics")
     assert code == 200
     lines = text.splitlines()
     for line in (
-        'huiyin_calls_total{outcome="rated"} 2.0',
-        'huiyin_calls_total{outcome="hangup"} 1.0',
+        'huiyin_calls_total{outcome="rated",path="rate"} 2.0',
+        'huiyin_calls_total{outcome="hangup",path="rate"} 1.0',
+        'huiyin_calls_refused_total{reason="not_allowed"} 1.0',
+        'huiyin_call_store_failures_total{step="rate"} 1.0',
+        "huiyin_call_prompt_failures_total 0.0",
+        "huiyin_calls_in_progress 4.0",
         'huiyin_push_results_total{result="accepted"} 3.0',
+        'huiyin_push_batches_total{what="sent"} 4.0',
+        "huiyin_push_in_flight 1.0",
+        "huiyin_push_paused 1.0",
         'huiyin_commit_group_size_bucket{le="4.0"} 0.0',
         'huiyin_commit_group_size_bucket{le="8.0"} 1.0',
         'huiyin_commit_seconds_bucket{le="0.005"} 1.0',
         "huiyin_outbox_waiting 7.0",
         "huiyin_outbox_oldest_seconds 61.5",
         "huiyin_outbox_dead 1.0",
-        "huiyin_calls_in_progress 4.0",
+    ):
+        assert line in lines, text
+
+
+def test_the_writer_s_metrics(server: HealthServer, metrics: Metrics, door: Door) -> None:
+    metrics.watch_door(door)
+    door.write(lambda unit: unit.execute(select(1)).scalar_one()).result(10)
+    with pytest.raises(CommandFailed):
+        door.write(lambda unit: 1 // 0).result(10)
+    lines = get(server, "/metrics")[1].splitlines()
+    for line in (
+        "huiyin_writer_queue 0.0",
+        "huiyin_writer_commands_total 1.0",
+        "huiyin_writer_failed_groups_total 1.0",
+        "huiyin_writer_failed_commands_total 1.0",
     ):
         assert line in lines
 

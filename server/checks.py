@@ -1,0 +1,49 @@
+"""`huiyin check`: what is wrong with an installation before it serves, every error at once, each with its key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from config.errors import ConfigurationError
+from config.loading import load
+from config.profile import load_profile
+from config.settings import Settings
+from ivr.prompts import missing_prompts
+from models.errors import KeyUnreadable
+from models.privacy import Keyring
+
+__all__ = ["NOTES", "problems"]
+
+NOTES = (
+    "note: set systemname in asterisk.conf, another on each Asterisk host: without it two calls may have one id",
+    "note: the prompts were looked for on this machine; Asterisk needs them in its own sounds folder",
+)
+"""What no program can see from here."""
+
+
+def problems(path: Path) -> list[str]:
+    """One line an error; empty: the configuration can be served."""
+    try:
+        settings = load(path)
+    except ConfigurationError as error:
+        return error.lines()
+    return [*_profile(settings), *missing_prompts(settings), *_key(settings)]
+
+
+def _profile(settings: Settings) -> list[str]:
+    try:
+        load_profile(settings.centre.profile, settings.directory)
+    except ConfigurationError as error:
+        return [line if line.startswith("centre.profile") else f"centre.profile: {line}" for line in error.lines()]
+    return []
+
+
+def _key(settings: Settings) -> list[str]:
+    """A key file that is there must be readable; one that is not is made for an empty database."""
+    if not settings.privacy.key_file.exists():
+        return []
+    try:
+        Keyring.load(settings.privacy.key_file)
+    except KeyUnreadable as error:
+        return [f"privacy.key_file: {error}"]
+    return []

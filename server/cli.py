@@ -1,0 +1,335 @@
+"""The command line `huiyin`.
+
+Rules kept here:
+
+* Exit code 0: done; 1: could not; 2: wrong use.
+* An error is one clear line on stderr (a configuration's: one each), without a traceback.
+* What a command found goes to stdout, everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from alembic.util import CommandError as AlembicError
+from sqlalchemy.exc import DBAPIError
+
+from config.errors import ConfigurationError
+from config.loading import load
+from config.settings import LogSection, Settings
+from models.clock import SHANGHAI, SystemClock
+from models.database import Database, open_database
+from models.errors import StoreError
+from models.terms import Actor, OutboxState
+from server.logs import configure
+
+__all__ = ["main"]
+
+
+class CommandError(Exception):
+    """A command could not; the sentence says why and what to do."""
+
+
+def _named_errors() -> tuple[type[Exception], ...]:
+    from ivr.listener import CannotServe
+    from server.faults import UnknownFault
+    from server.health import CannotListen
+    from server.limits import BacklogTooSmall
+
+    return (CommandError, StoreError, CannotServe, CannotListen, BacklogTooSmall, UnknownFault)
+
+
+def _fail(*lines: str) -> NoReturn:
+    for line in lines:
+        click.echo(f"huiyin: {line}", err=True)
+    raise SystemExit(1)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turns what goes wrong into one line on stderr and exit code 1."""
+    try:
+        yield
+    except ConfigurationError as error:
+        _fail(*error.lines())
+    except DBAPIError as error:
+        _fail(f"the database refused: {_first_line(error.orig)}")
+    except OSError as error:
+        _fail(f"{error.filename or 'system'}: {error.strerror or error}")
+    except (click.exceptions.Exit, click.ClickException, click.Abort):
+        raise
+    except Exception as error:  # noqa: BLE001 (the last resort: a line that can be reported)
+        if isinstance(error, _named_errors()):
+            _fail(_first_line(error))
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        _fail(
+            f"internal error: {type(error).__name__} at {Path(where.filename).name}:{where.lineno}: "
+            f"{_first_line(error)}; please report it"
+        )
+
+
+def _first_line(error: object) -> str:
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _config_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "-c",
+        "--config",
+        "config",
+        required=True,
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="The configuration, see config/huiyin.example.toml.",
+    )(function)
+
+
+def _load(config: Path, *, quiet: bool = True) -> Settings:
+    settings = load(config)
+    configure(settings.log, quiet=quiet)
+    return settings
+
+
+@contextmanager
+def _database(settings: Settings) -> Iterator[Database]:
+    """The database of a command that works beside a serving process: its schema must be this program's."""
+    database = open_database(settings.database.connection_url, settings.directory)
+    try:
+        database.ensure_schema()
+        yield database
+    finally:
+        database.close()
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="huiyin", message="huiyin %(version)s")
+def main() -> None:
+    """Huiyin 回音: callers of a 12345 hotline rate the service, and no rating is lost."""
+
+
+# ── serving ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Roles(click.ParamType[Any]):
+    name = "ROLE,…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from server.serve import Role
+
+        roles = []
+        for name in str(value).split(","):
+            try:
+                roles.append(Role(name.strip()))
+            except ValueError:
+                known = ", ".join(Role)
+                self.fail(f"{name.strip()!r} is no role of this version; known are {known}", param, ctx)
+        return tuple(roles)
+
+
+@main.command()
+@_config_option
+@click.option("--only", "roles", type=_Roles(), help="Only these roles: ivr, scheduler, push, console. Default: all.")
+def serve(config: Path, roles: Any) -> None:
+    """Run the server until SIGTERM or Ctrl-C."""
+    with _told():
+        settings = _load(config, quiet=False)
+        from server.serve import Role
+        from server.serve import serve as run
+
+        run(settings, roles or tuple(Role))
+
+
+@main.command()
+@click.option("--dir", "folder", type=click.Path(path_type=Path, file_okay=False), help="Keep the data here.")
+@click.option("--calls", type=click.IntRange(1), help="End after so many calls.")
+def demo(folder: Path | None, calls: int | None) -> None:
+    """Show ratings arriving: made-up callers, an embedded database and a stand-in centre, on this machine alone."""
+    with _told():
+        configure(LogSection(level="warning"))
+        from server.demo import run
+
+        run(folder, calls)
+
+
+# ── looking at an installation ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@main.command()
+@_config_option
+def check(config: Path) -> None:
+    """Validate the configuration: every error at once, with its key; prompts, keys and the centre's profile too."""
+    with _told():
+        configure(LogSection(), quiet=True)
+        from server.checks import NOTES, problems
+
+        if found := problems(config):
+            _fail(*found)
+        click.echo(f"{config} is valid")
+        for note in NOTES:
+            click.echo(note)
+
+
+@main.group()
+def db() -> None:
+    """The database."""
+
+
+@db.command()
+@_config_option
+def upgrade(config: Path) -> None:
+    """Bring the database to this version. Back it up first."""
+    with _told():
+        settings = _load(config)
+        database = open_database(settings.database.connection_url, settings.directory)
+        try:
+            before = database.schema_state()
+            if before.ready:
+                click.echo(f"nothing to do: the database is at {before.head}")
+                return
+            database.take_serving_lock(exclusive=True)
+            try:
+                database.upgrade()
+            except AlembicError:
+                raise CommandError("the database was made by a newer Huiyin; use that version") from None
+            click.echo(f"the database is at {before.head} now (was: {before.current or 'empty'})")
+        finally:
+            database.close()
+
+
+# ── calls ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@main.group()
+def calls() -> None:
+    """Calls that Huiyin did not hear of."""
+
+
+@calls.command("import")
+@_config_option
+@click.option(
+    "--queue-log", required=True, metavar="FILE", type=click.Path(path_type=Path), help="Asterisk's queue_log."
+)
+def import_(config: Path, queue_log: Path) -> None:
+    """Bring in calls that ended while Huiyin was down. What is known stays as it is, so a whole file may be given."""
+    with _told():
+        settings = _load(config)
+        from config.profile import load_profile
+        from intake.desk import Intake
+        from models.door import Door
+        from server.queue_log import hand_in, read_queue_log
+        from server.serve import rules_of
+
+        rules = rules_of(settings, load_profile(settings.centre.profile, settings.directory))
+        with queue_log.open(encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
+            reading = read_queue_log(lines)
+        with _database(settings) as database:
+            keyring = database.open_keyring(settings.privacy.key_file)
+            door = Door(database)
+            try:
+                imported = hand_in(Intake(door, keyring, SystemClock(), rules), reading.calls)
+            finally:
+                door.close()
+        click.echo(
+            f"{imported.handed_in} calls handed in, {imported.invited} of them to be asked by SMS; what was known stays"
+        )
+        if bad := [*reading.bad, *imported.failed]:
+            _fail(*(f"{queue_log}: {line}" for line in sorted(bad, key=lambda line: line.number)))
+
+
+# ── the privacy key ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@main.group()
+def key() -> None:
+    """The privacy key."""
+
+
+@key.command()
+@_config_option
+def rotate(config: Path) -> None:
+    """Make a new privacy key and seal every stored number with it. Stop the server first."""
+    with _told():
+        settings = _load(config)
+        from models.rotation import rotate as run
+
+        with _database(settings) as database:
+            database.take_serving_lock(exclusive=True)
+            moved = run(database, settings.privacy.key_file, SystemClock())
+        click.echo(f"{moved} numbers are sealed with the new key")
+        click.echo(
+            f"back up {settings.privacy.key_file} now; older backups of the database need the key file kept with them"
+        )
+
+
+# ── the outbox ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@main.group()
+def outbox() -> None:
+    """What has not reached the centre."""
+
+
+@outbox.command("list")
+@_config_option
+@click.option("--state", type=click.Choice([state.value for state in OutboxState]), help="Only these.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=1000, show_default=True, help="Lines at most.")
+def list_(config: Path, state: str | None, limit: int) -> None:
+    """List what waits for the centre and why, dead letters first."""
+    with _told():
+        settings = _load(config)
+        from centre.outbox import backlog, outbox_list
+
+        with _database(settings) as database, database.read_engine.connect() as connection:
+            counts = backlog(connection, SystemClock().now())
+            entries = outbox_list(connection, limit=limit, state=OutboxState(state) if state else None)
+        for entry in entries:
+            word = "held" if entry.held and entry.state is OutboxState.WAITING else entry.state.value
+            click.echo(
+                "\t".join(
+                    (
+                        entry.evaluation_id,
+                        word,
+                        _shown(entry.created_at),
+                        _shown(entry.not_before),
+                        f"{entry.tries} tries",
+                        entry.why or "",
+                    )
+                )
+            )
+        click.echo(f"{counts.waiting} waiting, {counts.dead} dead letters", err=True)
+
+
+@outbox.command()
+@_config_option
+@click.argument("evaluations", nargs=-1, metavar="[EVALUATION]…")
+def retry(config: Path, evaluations: tuple[str, ...]) -> None:
+    """Send again: the dead letters (all, or these) and whatever waits for its next try."""
+    with _told():
+        settings = _load(config)
+        from centre.outbox import retry as run
+
+        with _database(settings) as database, database.write_engine.begin() as connection:
+            now = SystemClock().now()
+            actor = Actor.COMMAND_LINE.value
+            done = run(connection, now, actor=actor, evaluation_ids=evaluations or None)
+        if evaluations and done.letters < len(set(evaluations)):
+            raise CommandError(
+                f"{done.letters} of {len(set(evaluations))} are dead letters and go again; see: huiyin outbox list"
+            )
+        click.echo(f"{done.letters} dead letters and {done.batches} waiting batches go again")
+
+
+def _shown(moment: datetime) -> str:
+    return moment.astimezone(SHANGHAI).isoformat(sep=" ", timespec="seconds")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,341 @@
+"""The composition root: settings in, a serving process out.
+
+The order is the point. Everything that can be wrong with the installation is found before the first caller is let in,
+and on the way out each part ends before what it needs does:
+
+* up: limits, database, serving lock, schema, key, writer, stale holds, push, telephone, ticks, web; then "ready".
+* down: the telephone closes its port and lets calls finish (`ivr.stop_grace`), ticks and push end, what is queued is
+  written, the web server ends, the database closes.
+
+The reactor's clock is monotonic before the first timer is made: Twisted's default is the wall clock, and a step back
+would stop every timer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Collection, Mapping
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+import structlog
+from sqlalchemy import insert, update
+from twisted.internet.defer import Deferred
+
+from centre.outbox import Backlog, backlog
+from centre.payload import Site
+from centre.push import Pusher
+from config.profile import Profile, load_profile
+from config.settings import Settings
+from intake.calls import Rules
+from intake.decide import PushCalls
+from intake.desk import Intake
+from ivr.server import RatingServer
+from models.clock import Clock, SystemClock
+from models.database import Database, open_database
+from models.door import Door, Unit
+from models.futures import Wakeups
+from models.tables import meta
+from scheduler.ticker import Counts, Ticker
+from server.desk import WakingIntake
+from server.faults import faults_from
+from server.health import PROBE_SECONDS, Condition, Health, HealthServer, State, health_app
+from server.limits import ensure_backlog
+from server.logs import announce, bridge_twisted
+from server.metrics import Metrics
+
+__all__ = ["Process", "Role", "install_reactor", "rules_of", "serve", "site_of"]
+
+FIGURES_SECONDS = 10.0
+_START_SECONDS = 30.0
+_PUSH_GRACE = 10.0
+"""Seconds that requests to the centre get on the way out; what is cut off is sent again, the same bytes."""
+
+log = structlog.get_logger(__name__)
+
+
+class Role(StrEnum):
+    """What a process can do; by default all of it. (`sms` comes with the SMS channel.)"""
+
+    IVR = "ivr"
+    SCHEDULER = "scheduler"
+    PUSH = "push"
+    CONSOLE = "console"
+
+
+def install_reactor() -> Any:
+    """Twisted's epoll reactor, on monotonic time."""
+    from twisted.internet import epollreactor
+
+    if "twisted.internet.reactor" not in sys.modules:
+        epollreactor.install()  # type: ignore[no-untyped-call]
+    from twisted.internet import reactor
+
+    assert isinstance(reactor, epollreactor.EPollReactor)
+    monotonic: Any = reactor
+    monotonic.seconds = time.monotonic
+    return reactor
+
+
+def push_calls_of(settings: Settings, profile: Profile) -> PushCalls:
+    """Which evaluations of calls are pushed: the configuration's word, else the profile's."""
+    return PushCalls((settings.centre.push_calls or profile.push_calls).value)
+
+
+def rules_of(settings: Settings, profile: Profile) -> Rules:
+    """What the intake needs of the configuration."""
+    return Rules(
+        key_map=settings.rating.key_map.version,
+        area_code=settings.hotline.area_code,
+        service_name=settings.hotline.service,
+        push_calls=push_calls_of(settings, profile),
+        keypad_reason_hold=settings.centre.keypad_reason_hold,
+        invite_after=settings.schedule.invite_after,
+        node=settings.ivr.node_name,
+        boot=secrets.token_hex(8),
+    )
+
+
+def site_of(settings: Settings) -> Site:
+    """What the push needs of the configuration beside `[centre]`."""
+    hotline = settings.hotline
+    return Site(hotline.service, hotline.area_code, hotline.data_source)
+
+
+class Process:
+    """Everything that serves, in one process. `open` once, then `stop`, then `close`.
+
+    Args:
+        environ: where a test may have set a fault point.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        roles: Collection[Role],
+        reactor: Any,
+        *,
+        clock: Clock | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.roles = frozenset(roles)
+        self.reactor = reactor
+        self.clock = clock or SystemClock()
+        self.health = Health(reactor.seconds)
+        self.metrics = Metrics()
+        self.fault = faults_from(os.environ if environ is None else environ)
+        self.listening: dict[str, str] = {}
+        self.database: Database | None = None
+        self.door: Door | None = None
+        self.ivr: RatingServer | None = None
+        self.pusher: Pusher | None = None
+        self.ticker: Ticker | None = None
+        self.web: HealthServer | None = None
+        self._backlog = Backlog(waiting=0, dead=0, oldest=timedelta(0))
+        self._beat: Any = None
+
+    # ── up ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def open(self) -> None:
+        """Starts everything, or raises a named error and has closed again what was open."""
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        settings = self.settings
+        profile = load_profile(settings.centre.profile, settings.directory)
+        if Role.IVR in self.roles:
+            ensure_backlog(settings.ivr.max_calls)
+        database = self.database = open_database(settings.database.connection_url, settings.directory)
+        database.take_serving_lock()
+        database.ensure_schema()
+        keyring = database.open_keyring(settings.privacy.key_file)
+        door = self.door = Door(database, observe=self._committed, fault=self.fault)
+        self.metrics.watch_door(door)
+        wakeups = Wakeups(self.reactor)
+        if Role.PUSH in self.roles:
+            self._open_push(door, profile)
+        if Role.IVR in self.roles:
+            rules = rules_of(settings, profile)
+            wake = self.pusher.wake if self.pusher is not None else _nobody
+            intake = WakingIntake(door, keyring, self.clock, rules, wake=wake, fault=self.fault)
+            self._open_ivr(intake, wakeups)
+        self._open_ticker(door, wakeups)
+        self._open_web()
+        self.health.started()
+
+    def _open_push(self, door: Door, profile: Profile) -> None:
+        centre = self.settings.centre
+        pusher = self.pusher = Pusher(
+            door, centre, profile, self.reactor, self.clock, site=site_of(self.settings), fault=self.fault
+        )
+        self.metrics.watch_push(pusher.statistics)
+        self.health.watch("push", self._push_condition)
+        pusher.start()
+
+    def _open_ivr(self, intake: Intake, wakeups: Wakeups) -> None:
+        released = intake.release_stale_holds().result(_START_SECONDS)
+        if released:
+            log.info("holds of an earlier process released", evaluations=released)
+        ivr = self.ivr = RatingServer(intake, self.settings, self.reactor, self.clock, wakeups=wakeups)
+        ivr.start()
+        self.metrics.watch_calls(ivr.statistics, lambda: ivr.in_progress)
+        self.listening["ivr"] = f"{self.settings.ivr.listen.host}:{ivr.port}"
+
+    def _open_ticker(self, door: Door, wakeups: Wakeups) -> None:
+        ticker = self.ticker = Ticker(self.reactor, self.clock)
+
+        async def figures() -> Counts | None:
+            counted = await wakeups.deferred(door.read(lambda connection: backlog(connection, self.clock.now())))
+            self._backlog = counted
+            self.metrics.outbox(counted)
+            return None
+
+        async def probe() -> Counts | None:
+            if self.health.unwritten_seconds >= PROBE_SECONDS / 2:
+                await wakeups.deferred(door.write(self._leave_sign))
+            return None
+
+        ticker.every(FIGURES_SECONDS, "figures", figures)
+        ticker.every(PROBE_SECONDS, "probe", probe)
+        ticker.start()
+        self.reactor.callWhenRunning(ticker.run, "figures")
+        self.reactor.callWhenRunning(self._turn)
+
+    def _open_web(self) -> None:
+        console = Role.CONSOLE in self.roles
+        section, key = (self.settings.console, "console") if console else (self.settings.health, "health")
+        web = self.web = HealthServer(health_app(self.health, self.metrics), section.listen, f"{key}.listen")
+        web.start()
+        self.listening[key] = str(web.address)
+
+    # ── while it runs ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _committed(self, commands: int, seconds: float) -> None:
+        self.metrics.committed(commands, seconds)
+        self.health.written()
+
+    def _turn(self) -> None:
+        self.health.beat()
+        self._beat = self.reactor.callLater(1.0, self._turn)
+
+    def _leave_sign(self, unit: Unit) -> None:
+        """A write that shows that writes work: a full or read-only disk takes an empty transaction."""
+        key = f"alive.{hashlib.sha256(self.settings.ivr.node_name.encode()).hexdigest()[:16]}"
+        now = self.clock.now().isoformat(timespec="seconds")
+        if unit.execute(update(meta).where(meta.c.key == key).values(value=now)).rowcount == 0:
+            unit.execute(insert(meta).values(key=key, value=now))
+
+    def _push_condition(self) -> Condition:
+        pusher = self.pusher
+        assert pusher is not None
+        if not self.settings.centre.url:
+            return Condition(State.OK, "no centre is configured (centre.url); evaluations wait")
+        if pusher.statistics.paused is not None:
+            return Condition(
+                State.DEGRADED, "the centre refuses us; check centre.secret; nothing is lost, it is tried again"
+            )
+        if pusher.statistics.struggling:
+            return Condition(State.DEGRADED, "the centre does not answer as it should; it is tried again by itself")
+        if self._backlog.dead:
+            return Condition(State.DEGRADED, f"{self._backlog.dead} dead letters; see: huiyin outbox list")
+        return Condition(State.OK)
+
+    # ── down ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def stop(self) -> None:
+        """Lets calls finish, then ends what runs on the reactor."""
+        self.health.started(False)
+        if self.ivr is not None:
+            cut_off = await self.ivr.stop()
+            if cut_off:
+                log.warning("calls cut off by ivr.stop_grace", calls=cut_off)
+        if self.ticker is not None:
+            await self.ticker.stop()
+        if self.pusher is not None:
+            await self.pusher.stop(_PUSH_GRACE)
+        if self._beat is not None and self._beat.active():
+            self._beat.cancel()
+
+    def close(self) -> None:
+        """Writes what is queued and closes everything. After this no thread of ours runs."""
+        if self.door is not None:
+            self.door.close()
+        if self.web is not None:
+            self.web.stop()
+        if self.database is not None:
+            self.database.close()
+
+
+def serve(settings: Settings, roles: Collection[Role]) -> None:
+    """Serves until SIGTERM or SIGINT; a second one ends it without waiting for calls.
+
+    Raises:
+        Whatever keeps it from starting, by name (server/cli.py turns it into one line).
+    """
+    reactor = install_reactor()
+    bridge_twisted()
+    process = Process(settings, roles, reactor)
+    process.open()
+    ending = _Ending(process, reactor)
+
+    def up() -> None:
+        for part, address in process.listening.items():
+            announce(f"{_PARTS[part]} on {address}")
+        announce(f"ready: {', '.join(sorted(process.roles))}")
+
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: reactor.callFromThread(ending.asked))
+        reactor.callWhenRunning(up)
+        reactor.run(installSignalHandlers=False)
+    finally:
+        process.close()
+    announce("stopped")
+
+
+_PARTS = {
+    "ivr": "FastAGI for Asterisk (ivr.listen)",
+    "console": "web: /healthz, /readyz, /metrics (console.listen)",
+    "health": "web: /healthz, /readyz, /metrics (health.listen)",
+}
+
+
+class _Ending:
+    """The way out, asked for by a signal."""
+
+    def __init__(self, process: Process, reactor: Any) -> None:
+        self._process = process
+        self._reactor = reactor
+        self._begun = False
+
+    def asked(self) -> None:
+        if self._begun:
+            announce("stopping now")
+            self._reactor.stop()
+            return
+        self._begun = True
+        announce("stopping: calls in progress may finish")
+        Deferred.fromCoroutine(self._end())
+
+    async def _end(self) -> None:
+        try:
+            await self._process.stop()
+        except Exception:
+            log.exception("a part did not stop in order")
+        if self._reactor.running:
+            self._reactor.stop()
+
+
+def _nobody() -> None:
+    """No push in this process: whoever pushes looks each second."""
