@@ -5,12 +5,8 @@ Numbers are normalised and sealed before they are queued: no queue, log or error
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
-from threading import Lock
-
-from sqlalchemy import Connection
 
 from intake.calls import (
     CallFacts,
@@ -22,8 +18,8 @@ from intake.calls import (
     Rules,
     Stored,
     _Ids,
-    effective_of_calls,
 )
+from intake.lookups import LookUps
 from intake.names import CALL_KEY_LENGTH, clean
 from intake.numbers import NumberKind, normalise_number
 from models.clock import Clock
@@ -42,11 +38,12 @@ class Intake:
         self._keyring = keyring
         self._clock = clock
         self.rules = rules
-        self._look_ups = _LookUps(door)
+        self._look_ups = LookUps(door.database)
+        door.at_close(self._look_ups.close)
 
     def look_up(self, call_key: str) -> Future[Stored | None]:
         """The call's effective rating, None where it has none."""
-        return self._look_ups.ask(call_key)
+        return self._look_ups.ask(call_key[:CALL_KEY_LENGTH])
 
     def rate(self, facts: CallFacts, satisfaction: Satisfaction, raw_input: str, *, hold: bool) -> Future[Stored]:
         """Stores a caller's rating: call, invitation, rating, evaluations, outbox and audit, in one transaction.
@@ -96,43 +93,3 @@ class Intake:
             number.kind,
             sealed,
         )
-
-
-class _LookUps:
-    """Look-ups of calls, gathered: while one read runs, those that come meanwhile share the next."""
-
-    def __init__(self, door: Door) -> None:
-        self._door = door
-        self._lock = Lock()
-        self._waiting: list[tuple[str, Future[Stored | None]]] = []
-        self._running = False
-
-    def ask(self, call_key: str) -> Future[Stored | None]:
-        future: Future[Stored | None] = Future()
-        with self._lock:
-            self._waiting.append((call_key[:CALL_KEY_LENGTH], future))
-            if self._running:
-                return future
-            self._running = True
-        self._next()
-        return future
-
-    def _next(self) -> None:
-        with self._lock:
-            asked, self._waiting = self._waiting, []
-            if not asked:
-                self._running = False
-                return
-        read: Callable[[Connection], dict[str, Stored]] = lambda c: effective_of_calls(c, {key for key, _ in asked})  # noqa: E731
-        self._door.read(read).add_done_callback(lambda done: self._answer(asked, done))
-
-    def _answer(self, asked: list[tuple[str, Future[Stored | None]]], done: Future[dict[str, Stored]]) -> None:
-        error = done.exception()
-        for key, future in asked:
-            if not future.set_running_or_notify_cancel():
-                continue
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(done.result().get(key))
-        self._next()

@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, cast
 
@@ -78,26 +79,31 @@ class Bulk:
                 processor = kind.dialect_impl(dialect).bind_processor(dialect)
                 # Both drivers take bytes as they are, and ids are made in the form that is stored.
                 if processor is not None and not isinstance(kind, LargeBinary | Id):
-                    processors.append((place, _remembering(processor) if isinstance(kind, UtcTime) else processor))
+                    fast = isinstance(kind, UtcTime) and dialect.name == "sqlite"
+                    processors.append((place, _sqlite_time if fast else processor))
             ready = self._ready[dialect.name] = (statement, processors)
         return ready
 
 
-def _remembering(processor: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The processor, asked once for each object: most times of a group are the same few `now`s."""
-    seen: dict[int, tuple[Any, Any]] = {}
+class _Times:
+    """Times as SQLite's text, each moment converted once: the rows of a group share a few `now`s among many columns."""
 
-    def process(value: Any) -> Any:
-        known = seen.get(id(value))
-        if known is not None and known[0] is value:
-            return known[1]
-        if len(seen) >= 4 * GROUP:
-            seen.clear()
-        converted = processor(value)
-        seen[id(value)] = (value, converted)
-        return converted
+    def __init__(self) -> None:
+        self._seen: dict[datetime, str] = {}
 
-    return process
+    def __call__(self, value: datetime) -> str:
+        text = self._seen.get(value)
+        if text is None:
+            if value.tzinfo is None:
+                raise ValueError("a time without offset cannot be stored; use an aware datetime")
+            text = value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+            if len(self._seen) >= 4 * GROUP:
+                self._seen.clear()
+            self._seen[value] = text
+        return text
+
+
+_sqlite_time = _Times()
 
 
 class Many:
@@ -110,25 +116,53 @@ class Many:
     def __init__(self, statement: UpdateBase, names: Sequence[str]) -> None:
         self.statement = statement
         self.names = tuple(names)
-        self._compiled: dict[str, Any] = {}
+        self._ready: dict[str, tuple[str, list[tuple[str, int, Any, Callable[[Any], Any] | None]], bool]] = {}
 
     def rows(self, dialect: Dialect, rows: Sequence[tuple[Any, ...]]) -> tuple[str, list[Any]]:
         """The statement's text and its parameters as the driver wants them."""
-        compiled: Any = self._compiled.get(dialect.name)
-        if compiled is None:
-            compiled = self._compiled[dialect.name] = self.statement.compile(dialect=dialect)
-        processors = compiled._bind_processors
-        fixed = {name: value for name, value in compiled.params.items() if name not in self.names}
-        named = [
+        ready = self._ready.get(dialect.name)
+        if ready is None:
+            ready = self._ready[dialect.name] = self._prepare(dialect)
+        text, slots, positional = ready
+        if positional:
+            return text, [
+                tuple(
+                    fixed if place < 0 else row[place] if process is None else process(row[place])
+                    for _, place, fixed, process in slots
+                )
+                for row in rows
+            ]
+        return text, [
             {
-                name: processors[name](value) if name in processors else value
-                for name, value in (*fixed.items(), *zip(self.names, row, strict=True))
+                name: fixed if place < 0 else row[place] if process is None else process(row[place])
+                for name, place, fixed, process in slots
             }
             for row in rows
         ]
-        if compiled.positional:
-            return compiled.string, [tuple(row[name] for name in compiled.positiontup) for row in named]
-        return compiled.string, named
+
+    def _prepare(self, dialect: Dialect) -> tuple[str, list[tuple[str, int, Any, Callable[[Any], Any] | None]], bool]:
+        """Each parameter of the statement: its name, its place in our rows or -1 and a fixed value, its conversion."""
+        compiled: Any = self.statement.compile(dialect=dialect)
+        slots = []
+        for name in compiled.positiontup if compiled.positional else compiled.params:
+            process = compiled._bind_processors.get(name)
+            kind = compiled.binds[name].type
+            if isinstance(kind, LargeBinary | Id):
+                process = None
+            elif isinstance(kind, UtcTime) and dialect.name == "sqlite":
+                process = _sqlite_time
+            if name in self.names:
+                slots.append((name, self.names.index(name), None, _unless_none(process)))
+            else:
+                value = compiled.params[name]
+                slots.append((name, -1, value if process is None or value is None else process(value), None))
+        return compiled.string, slots, bool(compiled.positional)
+
+
+def _unless_none(process: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
+    if process is None:
+        return None
+    return lambda value: None if value is None else process(value)
 
 
 class Unit:
@@ -258,6 +292,7 @@ class Door:
         self._closing = False
         self._last_group = 1
         self._connection: Connection | None = None
+        self._at_close: list[Callable[[], None]] = []
         self._readers = ThreadPoolExecutor(database.readers, thread_name_prefix="huiyin-read")
         self._thread = threading.Thread(target=self._run, name="huiyin-write", daemon=True)
         self._thread.start()
@@ -304,12 +339,18 @@ class Door:
         with self._condition:
             return self._waiting()
 
+    def at_close(self, function: Callable[[], None]) -> None:
+        """Something that reads beside the door and ends with it."""
+        self._at_close.append(function)
+
     def close(self) -> None:
-        """Writes what is queued, then ends both. Blocks until the last group is committed."""
+        """Writes what is queued, then ends everything. Blocks until the last group is committed."""
         with self._condition:
             self._closing = True
             self._condition.notify_all()
         self._thread.join()
+        for function in self._at_close:
+            function()
         self._readers.shutdown(wait=True)
 
     # ── the writer thread ─────────────────────────────────────────────────────────────────────────────────────────────
