@@ -1,0 +1,453 @@
+"""The wire: everything that comes may be wrong, late, too much or gone, and the next caller is served all the same."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+from ivr.agi import (
+    HEAD_LIMIT,
+    LINE_LIMIT,
+    AGIException,
+    AGIInvalidCommand,
+    AGIResultHangup,
+    AGIUsageError,
+    Unplayable,
+)
+from ivr.listener import Listener, Refusal
+from ivr.session import CallLimit, Session
+from simulate.caller import CallReport, HangUp, Late, Plan, environment_block, place_call
+from tests.conftest import TwistedErrors
+from tests.ivr.raw import connect
+from tests.ivr.serving import RATE, on_reactor, reactor, serving
+
+HEAD = environment_block(Plan(RATE), "127.0.0.1", 4573)
+Dialogue = Callable[[Session, bytes], Coroutine[Any, Any, None]]
+
+
+@asynccontextmanager
+async def listening(dialogue: Dialogue, **options: Any) -> AsyncIterator[Listener]:
+    chosen: dict[str, Any] = {"allow": [ip_network("127.0.0.1")], "max_calls": 100, "call_limit": 20.0} | options
+    listener = Listener(reactor(), dialogue, **chosen)
+    listener.listen("127.0.0.1", 0)
+    try:
+        yield listener
+    finally:
+        await listener.stop(0.0)
+
+
+async def spoken(speak: Callable[[Session], Awaitable[Any]], *answers: Any, **plan: Any) -> tuple[Any, CallReport]:
+    """What a session's coroutine gave or raised, and the other side's report."""
+    result: list[Any] = []
+
+    async def dialogue(session: Session, head: bytes) -> None:
+        try:
+            result.append(await speak(session))
+        except AGIException as error:
+            result.append(error)
+
+    async with listening(dialogue) as listener:
+        report = await place_call(reactor(), Plan("rate", answers, **plan), port=listener.port)
+    return result[0], report
+
+
+COMMANDS: dict[str, tuple[Callable[[Session], Awaitable[Any]], tuple[Any, ...], dict[str, Any], Any]] = {
+    "answer": (lambda s: s.answer(), (), {}, None),
+    "play": (lambda s: s.stream_file("f"), (), {}, ""),
+    "play, key": (lambda s: s.stream_file("f", "12"), ("2",), {}, "2"),
+    "play, missing": (lambda s: s.stream_file("f"), (), {"missing": frozenset({"f"})}, Unplayable),
+    "play, hung up": (lambda s: s.stream_file("f"), (), {"hang_up_on": "STREAM"}, AGIResultHangup),
+    "background": (lambda s: s.background("a&b"), (), {}, ""),
+    "background, key": (lambda s: s.background("a&b"), ("#",), {}, "#"),
+    "background, missing": (lambda s: s.background("a&b"), (), {"missing": frozenset({"b"})}, Unplayable),
+    "background, hung up": (lambda s: s.background("a&b"), (HangUp.HANG_UP,), {}, AGIResultHangup),
+    "get data": (lambda s: s.get_data("f"), ("7",), {}, ("7", "")),
+    "get data, #": (lambda s: s.get_data("f"), ("#",), {}, ("", "")),
+    "get data, silence": (lambda s: s.get_data("f"), (), {}, ("", "timeout")),
+    "get data, missing": (lambda s: s.get_data("f"), (), {"missing": frozenset({"f"})}, Unplayable),
+    "get data, hung up": (lambda s: s.get_data("f"), (Late(HangUp.HANG_UP),), {}, AGIResultHangup),
+    "wait": (lambda s: s.wait_for_digit(1000), ("*",), {}, "*"),
+    "wait, silence": (lambda s: s.wait_for_digit(1000), (), {}, ""),
+    "a variable not set": (lambda s: s.get_variable("V"), (), {}, ""),
+    "pyst2's own": (lambda s: s.call("say_digits", "12"), (), {}, AGIInvalidCommand),
+    "wrong use": (lambda s: s.call("wait_for_digit", ""), (), {}, AGIUsageError),
+    "hang up": (lambda s: s.hangup(), (), {}, None),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@on_reactor
+async def test_commands_and_their_results(name: str) -> None:
+    speak, answers, plan, expected = COMMANDS[name]
+    result, report = await spoken(speak, *answers, **plan)
+    if isinstance(expected, type):
+        assert type(result) is expected
+    elif isinstance(expected, tuple):
+        assert (result.result, result.data) == expected
+    else:
+        assert result == expected
+    assert report.clean
+
+
+@on_reactor
+async def test_variables_can_be_set_and_read_after_a_hang_up() -> None:
+    async def speak(session: Session) -> str:
+        with pytest.raises(AGIResultHangup):
+            await session.background("a")
+        await session.set_variable("V", 'a "b" \\ c')
+        assert session.hung_up
+        value = await session.get_variable("V")
+        with pytest.raises(AGIResultHangup):
+            await session.stream_file("a")
+        return value
+
+    result, _ = await spoken(speak, HangUp.HANG_UP)
+    assert result == 'a "b" \\ c'
+
+
+@on_reactor
+async def test_a_lost_connection_is_a_hang_up_now_and_ever() -> None:
+    ended: Deferred[list[str]] = Deferred()
+
+    async def dialogue(session: Session, head: bytes) -> None:
+        seen = []
+        for _ in range(3):
+            try:
+                await session.answer()
+            except AGIResultHangup as error:
+                seen.append(str(error))
+        ended.callback(seen)
+
+    async with listening(dialogue) as listener:
+        peer = await connect(listener.port)
+        peer.send(HEAD)
+        await peer.until(b"ANSWER\n")
+        peer.transport.abortConnection()
+        assert await ended == ["the connection is lost"] * 3
+        await settled(lambda: listener.in_progress == 0)
+
+
+@on_reactor
+async def test_a_dialogue_that_fails_closes_its_connection_and_no_other(twisted_errors: TwistedErrors) -> None:
+    async def dialogue(session: Session, head: bytes) -> None:
+        await session.answer()
+        if b"bad" in head:
+            raise RuntimeError("broken on purpose")
+
+    async with listening(dialogue) as listener:
+        bad = await place_call(reactor(), Plan("bad"), port=listener.port)
+        good = await place_call(reactor(), Plan("good"), port=listener.port)
+    assert bad.commands == good.commands == ["ANSWER"]
+    assert twisted_errors.expect(RuntimeError) == 1
+
+
+@on_reactor
+async def test_a_dialogue_that_cannot_begin_closes_its_connection(twisted_errors: TwistedErrors) -> None:
+    def dialogue(session: Session, head: bytes) -> Any:
+        raise RuntimeError("broken on purpose")
+
+    async with listening(dialogue) as listener:
+        report = await place_call(reactor(), Plan("x"), port=listener.port)
+    assert report.commands == []
+    assert twisted_errors.expect(RuntimeError) == 1
+
+
+# ── hostile peers ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def served(port: int) -> bool:
+    """A caller is served as ever."""
+    report = await place_call(reactor(), Plan(RATE, ("1",), unique_id="after"), port=port)
+    return report.outcome in ("rated", "duplicate")
+
+
+HOSTILE = {
+    "nothing, then closes": b"",
+    "an empty head": b"\n\n",
+    "no head": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n\n\n",
+    "binary": bytes(range(256)) * 8 + b"\n\n",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 300,
+    "a head without an end": b"agi_x: " + b"y" * (HEAD_LIMIT + 1),
+    "a huge head": b"agi_x: " + b"y" * 2_000_000 + b"\n\n",
+    "many variables": b"".join(b"agi_arg_%d: x\n" % n for n in range(5000)) + b"\n",
+    "replies before questions": HEAD + b"200 result=1\n" * 5000,
+    "hang-ups only": HEAD + b"HANGUP\n" * 5000,
+    "an endless reply": HEAD + b"200 result=" + b"1" * (LINE_LIMIT * 3),
+    "an endless usage": HEAD + b"520-Usage\n" + b"200 result=1\n" * 5000,
+    "not AGI": HEAD + b"+OK\n-ERR\n999\n200\n2000 result=x\n200 result=\xff\n200result\n",
+    "codes nobody knows": HEAD + b"000 x\n600 y\n404 z\n100 w\n" * 50,
+    "numbers beyond numbers": HEAD + b"200 result=" + b"9" * 9000 + b"\n200 result=-9 endpos=" + b"9" * 9000 + b"\n",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@on_reactor
+async def test_a_hostile_peer_harms_nobody_else(name: str) -> None:
+    async with serving() as server:
+        peer = await connect(server.server.port)
+        peer.send(HOSTILE[name])
+        assert await served(server.server.port)
+        peer.transport.loseConnection()
+        await peer.closed
+        assert await served(server.server.port)
+    assert server.server.in_progress == 0
+
+
+@given(st.lists(st.one_of(
+    st.binary(max_size=60),
+    st.sampled_from([b"\n", b"\n\n", HEAD, b"HANGUP\n", b"200 result=-1\n", b"511 x\n", b"520-x\n", b"520 x\n",
+                     b"200 result=49\n", b"200 result=0\n", b"200 result=1\n", b"200 result=0 endpos=0\n"]),
+), max_size=12))  # fmt: skip
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@on_reactor
+async def test_any_bytes_leave_the_server_serving(pieces: list[bytes]) -> None:
+    async with serving() as server:
+        peer = await connect(server.server.port)
+        for piece in pieces:
+            peer.transport.write(piece)
+        assert await served(server.server.port)
+        peer.transport.abortConnection()
+        await peer.closed
+    assert server.server.in_progress == 0
+
+
+@on_reactor
+async def test_one_byte_at_a_time_is_a_call_like_any_other() -> None:
+    async with serving() as server:
+        peer = await connect(server.server.port)
+        for at in range(len(HEAD)):
+            peer.transport.write(HEAD[at : at + 1])
+            await deferLater(reactor(), 0)
+        for awaited, reply in [
+            (b"ANSWER", b"200 result=0\n"),
+            (b"EXEC Background", b"200 result=49\n"),
+            (b"HUIYIN_SATISFACTION", b"200 result=1\n"),
+        ]:
+            await peer.until(awaited)
+            peer.received = b""
+            for at in range(len(reply)):
+                peer.transport.write(reply[at : at + 1])
+                await deferLater(reactor(), 0)
+        await peer.until(b"HUIYIN_EVALUATION")
+        assert len(server.desk.rated) == 1
+        peer.transport.abortConnection()
+        await peer.closed
+
+
+@on_reactor
+async def test_a_peer_that_does_not_read_costs_one_command() -> None:
+    """The command waits for room; what the peer has in its buffers is not ours to keep."""
+    line = b"NOOP " + b"x" * 20_000_000 + b"\n"
+    sessions: list[Session] = []
+
+    async def dialogue(session: Session, head: bytes) -> None:
+        sessions.append(session)
+        await session.ask(line)
+
+    async with listening(dialogue) as listener:
+        peer = await connect(listener.port)
+        peer.transport.pauseProducing()
+        peer.send(HEAD)
+        await deferLater(reactor(), 0.05)
+        assert 0 < len(sessions[0]._unsent) < len(line), "more than the system's buffers take"
+        peer.transport.resumeProducing()
+        await peer.until(b"x\n")
+        assert peer.received == line
+        assert sessions[0]._unsent == b""
+        peer.send(b"200 result=0\n")
+        await peer.closed
+
+
+@on_reactor
+async def test_a_peer_that_goes_with_a_command_half_written() -> None:
+    async def dialogue(session: Session, head: bytes) -> None:
+        await session.ask(b"NOOP " + b"x" * 20_000_000 + b"\n")
+
+    async with listening(dialogue) as listener:
+        peer = await connect(listener.port)
+        peer.transport.pauseProducing()
+        peer.send(HEAD)
+        await deferLater(reactor(), 0.05)
+        peer.transport.abortConnection()
+        await peer.closed
+        await settled(lambda: listener.in_progress == 0)
+
+
+async def settled(condition: Callable[[], bool]) -> None:
+    """Turns of the reactor until it holds."""
+    for _ in range(2000):
+        if condition():
+            return
+        await deferLater(reactor(), 0.001)
+    raise AssertionError("did not come to hold")
+
+
+# ── limits ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def say_answer(session: Session, head: bytes) -> None:
+    await session.answer()
+
+
+@pytest.mark.parametrize(("allow", "admitted"), [
+    ("127.0.0.1", True), ("127.0.0.0/8", True), ("10.0.0.0/8", False), ("::/0", False),
+])  # fmt: skip
+@on_reactor
+async def test_peers_outside_allow_are_closed_before_anything_is_read(allow: str, admitted: bool) -> None:
+    refused: list[Refusal] = []
+    async with listening(say_answer, allow=[ip_network(allow)], refused=refused.append) as listener:
+        report = await place_call(reactor(), Plan("rate"), port=listener.port)
+    assert report.commands == (["ANSWER"] if admitted else [])
+    assert refused == ([] if admitted else [Refusal.NOT_ALLOWED])
+
+
+def test_an_ipv4_peer_on_an_ipv6_port_is_its_ipv4_address() -> None:
+    listener = Listener(reactor(), say_answer, allow=[ip_network("10.0.0.0/8")], max_calls=1, call_limit=1.0)
+    assert listener._allowed("::ffff:10.1.2.3")
+    assert not listener._allowed("::ffff:127.0.0.1")
+    assert not listener._allowed("fe80::1%eth0")
+
+
+@on_reactor
+async def test_one_call_too_many_is_closed_and_a_place_that_becomes_free_is_given() -> None:
+    refused: list[Refusal] = []
+    async with listening(say_answer, max_calls=2, refused=refused.append) as listener:
+        peers = [await connect(listener.port) for _ in range(3)]
+        for peer in peers:
+            peer.transport.write(HEAD)
+        assert await peers[2].closed == b""
+        assert refused == [Refusal.FULL]
+        assert listener.in_progress == 2
+        peers[0].transport.abortConnection()
+        await settled(lambda: listener.in_progress == 1)
+        report = await place_call(reactor(), Plan("rate"), port=listener.port)
+        assert report.commands == ["ANSWER"]
+        peers[1].transport.abortConnection()
+
+
+@pytest.mark.parametrize("said", [b"", b"agi_network: yes\n", HEAD[:-1]])
+@on_reactor
+async def test_whoever_does_not_finish_the_head_loses_the_place(said: bytes) -> None:
+    refused: list[Refusal] = []
+    async with listening(say_answer, head_seconds=0.1, refused=refused.append) as listener:
+        peer = await connect(listener.port)
+        peer.send(said)
+        assert await peer.closed == b""
+    assert refused == [Refusal.NO_HEAD]
+
+
+@on_reactor
+async def test_a_head_in_time_stops_its_clock() -> None:
+    async with listening(say_answer, head_seconds=0.05) as listener:
+        peer = await connect(listener.port)
+        peer.send(HEAD)
+        await peer.until(b"ANSWER")
+        await deferLater(reactor(), 0.12)
+        assert listener.in_progress == 1
+        peer.send(b"200 result=0\n")
+        await peer.closed
+
+
+@on_reactor
+async def test_no_call_outlasts_the_limit_and_the_first_in_is_the_first_out() -> None:
+    ended: list[str] = []
+
+    async def dialogue(session: Session, head: bytes) -> None:
+        try:
+            await session.answer()
+        except CallLimit:
+            ended.append(head.decode()[-1])
+
+    async with listening(dialogue, call_limit=0.15) as listener:
+        first, second = [await connect(listener.port) for _ in range(2)]
+        first.send(b"x: 1\n\n")
+        await first.until(b"ANSWER")
+        await deferLater(reactor(), 0.05)
+        second.send(b"x: 2\n\n")
+        await second.until(b"ANSWER")
+        await first.closed
+        assert ended == ["1"]
+        await second.closed
+    assert ended == ["1", "2"]
+
+
+@on_reactor
+async def test_a_caller_at_the_limit_gets_the_error_outcome() -> None:
+    async with serving(ivr={"call_limit": timedelta(seconds=0.2)}) as server:
+        peer = await connect(server.server.port)
+        peer.send(HEAD)
+        await peer.until(b"ANSWER\n")
+        peer.send(b"200 result=0\n")
+        await peer.until(b"EXEC Background")
+        said = await peer.closed
+    assert said.endswith(b'SET VARIABLE "HUIYIN_OUTCOME" "error"\n')
+    assert [outcome.value for _, outcome in server.desk.ended] == ["error"]
+
+
+@on_reactor
+async def test_many_at_once() -> None:
+    async with serving(ivr={"max_calls": 300}) as server:
+        calls = [
+            place_call(reactor(), Plan(f"rate?call=c{number}", ("5", "1")), port=server.server.port)
+            for number in range(250)
+        ]
+        reports = [await call for call in calls]
+    assert {report.outcome for report in reports} == {"rated"}
+    assert {facts.call_key for facts, *_ in server.desk.rated} == {f"c{number}" for number in range(250)}
+
+
+# ── stopping ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@on_reactor
+async def test_stop_lets_calls_in_progress_finish_and_takes_no_new_ones() -> None:
+    async with serving(ivr={"stop_grace": timedelta(seconds=20)}) as server:
+        port = server.server.port
+        peer = await connect(port)
+        peer.send(HEAD)
+        await peer.until(b"ANSWER\n")
+        silent = await connect(port)
+        await settled(lambda: server.server.in_progress == 2)
+        stopping = server.server.stop()
+        server.stopped = True
+        assert await silent.closed == b"", "who has not begun is not waited for"
+        with socket.socket() as late:
+            late.settimeout(1)
+            assert late.connect_ex(("127.0.0.1", port)) != 0
+        for awaited, reply in [
+            (b"ANSWER", b"200 result=0\n"), (b"EXEC", b"200 result=49\n"), (b"SATISFACTION", b"200 result=1\n"),
+            (b"EVALUATION", b"200 result=1\n"), (b"OUTCOME", b"200 result=1\n"),
+            (b"thanks", b"200 result=0 endpos=1\n"),
+        ]:  # fmt: skip
+            await peer.until(awaited)
+            assert not stopping.called
+            peer.send(reply)
+        assert await stopping == 0
+    assert len(server.desk.rated) == 1
+
+
+@on_reactor
+async def test_stop_cuts_off_what_outlasts_the_grace() -> None:
+    async with serving(ivr={"stop_grace": timedelta(seconds=0.1)}) as server:
+        peer = await connect(server.server.port)
+        peer.send(HEAD)
+        await peer.until(b"ANSWER\n")
+        assert await server.stop() == 1
+        assert (await peer.closed).endswith(b'SET VARIABLE "HUIYIN_OUTCOME" "error"\n')
+    assert [outcome.value for _, outcome in server.desk.ended] == ["error"]
+
+
+@on_reactor
+async def test_stop_with_nobody_there_is_at_once() -> None:
+    async with serving(ivr={"stop_grace": timedelta(seconds=60)}) as server:
+        assert await server.stop() == 0
