@@ -38,6 +38,17 @@ CALL_LIMIT = 300.0
 STORE_SECONDS = 1.5
 LEVELS = {"1": Satisfaction.VERY_SATISFIED}
 
+RULES = Rules(
+    key_map="bench",
+    area_code="622900",
+    service_name="12345",
+    push_calls=PushCalls.WITHOUT_CASE,
+    keypad_reason_hold=timedelta(seconds=90),
+    invite_after=timedelta(minutes=1),
+    node="bench",
+    boot="bench",
+)
+
 Dialogue = Callable[[Session, bytes], Coroutine[Any, Any, None]]
 
 
@@ -61,17 +72,7 @@ class Recorded:
         database.ensure_schema()
         self.clock = SystemClock()
         self.door = Door(database)
-        rules = Rules(
-            key_map="bench",
-            area_code="622900",
-            service_name="12345",
-            push_calls=PushCalls.WITHOUT_CASE,
-            keypad_reason_hold=timedelta(seconds=90),
-            invite_after=timedelta(minutes=1),
-            node="bench",
-            boot="bench",
-        )
-        self.intake = Intake(self.door, database.open_keyring(folder / "privacy.key"), self.clock, rules)
+        self.intake = Intake(self.door, database.open_keyring(folder / "privacy.key"), self.clock, RULES)
         self.reactor = reactor
         self.wakeups = Wakeups(reactor)
 
