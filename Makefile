@@ -1,0 +1,69 @@
+# Huiyin. `make` lists the targets; each explains itself.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIN := $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.11
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: install ## Make the environment, install, and show ratings arriving (huiyin demo); Ctrl-C ends it
+	@$(BIN)/huiyin demo
+
+.PHONY: install
+install: $(INSTALLED) ## Make .venv with the command .venv/bin/huiyin, every dependency pinned by hash
+
+$(INSTALLED): requirements/dev.txt setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Huiyin needs Python 3.11 or newer; name one: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null \
+		|| { echo "Python's venv is missing; run: apt-get install python3-venv" >&2; exit 1; }
+	@echo "installing into .venv (once; a few minutes at most)"
+	@$(PYTHON) -m venv .venv
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: test
+test: install test-programs ## Do the tests' set-up and run every test, real Asterisk and PostgreSQL included
+	@failed=0; \
+	$(BIN)/pytest -q -m "not peer" || failed=$$?; \
+	$(BIN)/pytest -q -m peer || failed=$$?; \
+	exit $$failed
+
+.PHONY: test-programs
+test-programs: ## Install what the tests need beside Python (as root; otherwise say what is missing)
+	@tools/test-programs.sh
+
+.PHONY: check
+check: install ## Lint, formatting, types, and the rule which part may import which
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.PHONY: coverage
+coverage: install ## Which lines and branches the fast tests reach
+	@$(BIN)/pytest -q -m "not peer" --cov --cov-report=term
+
+.PHONY: bench
+bench: install ## Measure the speed beside other servers and print the table (docs/performance.md)
+	@tools/bench-programs.sh
+	@$(BIN)/python -m benchmarks
+
+.PHONY: lock
+lock: install ## Pin the newest versions again (requirements/*.txt)
+	@$(PIN) --universal setup.cfg -o requirements/run.txt
+	@$(PIN) --universal setup.cfg requirements/dev.in -o requirements/dev.txt
+	@$(PIN) requirements/bench.in -o requirements/bench.txt
+
+.PHONY: clean
+clean: ## Remove the environment and everything made
+	@rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
