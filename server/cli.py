@@ -19,11 +19,13 @@ from typing import Any, NoReturn
 
 import click
 from alembic.util import CommandError as AlembicError
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.exc import DBAPIError
 
 from config.errors import ConfigurationError
 from config.loading import load
 from config.settings import LogSection, Settings
+from config.values import Address, Listen
 from models.clock import SHANGHAI, SystemClock
 from models.database import Database, open_database
 from models.errors import StoreError
@@ -39,11 +41,22 @@ class CommandError(Exception):
 
 def _named_errors() -> tuple[type[Exception], ...]:
     from ivr.listener import CannotServe
+    from server.demo import DemoFailed
     from server.faults import UnknownFault
     from server.health import CannotListen
     from server.limits import BacklogTooSmall
+    from server.stand_ins import NobodyThere
 
-    return (CommandError, StoreError, CannotServe, CannotListen, BacklogTooSmall, UnknownFault)
+    return (
+        CommandError,
+        StoreError,
+        CannotServe,
+        CannotListen,
+        BacklogTooSmall,
+        UnknownFault,
+        DemoFailed,
+        NobodyThere,
+    )
 
 
 def _fail(*lines: str) -> NoReturn:
@@ -325,6 +338,67 @@ def retry(config: Path, evaluations: tuple[str, ...]) -> None:
                 f"{done.letters} of {len(set(evaluations))} are dead letters and go again; see: huiyin outbox list"
             )
         click.echo(f"{done.letters} dead letters and {done.batches} waiting batches go again")
+
+
+# ── stand-ins ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@main.group()
+def simulate() -> None:
+    """The stand-ins alone, on this machine."""
+
+
+class _HostPort(click.ParamType[Address]):
+    name = "HOST:PORT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Address:
+        if isinstance(value, Address):
+            return value
+        try:
+            return TypeAdapter(Listen).validate_python(value)
+        except ValidationError:
+            self.fail(f"{value!r} is no address and port such as 127.0.0.1:9000", param, ctx)
+
+
+@simulate.command("centre")
+@click.option("--listen", type=_HostPort(), default="127.0.0.1:9000", show_default=True, help="Where.")
+@click.option("--secret", envvar="HUIYIN_SIMULATE_SECRET", required=True, help="The shared secret (centre.secret).")
+@click.option("--journal", type=click.Path(path_type=Path, dir_okay=False), help="Keep what arrives in this file.")
+def simulate_centre(listen: Address, secret: str, journal: Path | None) -> None:
+    """A centre that takes every evaluation, until Ctrl-C. It can be told over HTTP to misbehave (…/control)."""
+    with _told():
+        configure(LogSection(level="warning"))
+        from server.stand_ins import run_centre
+
+        run_centre(listen, secret, journal)
+
+
+@simulate.command("call")
+@click.option("--to", "address", type=_HostPort(), default="127.0.0.1:4573", show_default=True, help="The server.")
+@click.option(
+    "--press", "keys", default="1", show_default=True, help="The key at each question: 1, or 5,2; - for none."
+)
+@click.option("--number", default="13800000000", show_default=True, help="The caller.")
+@click.option("--agent", default="PJSIP/1001", show_default=True, help="Who served.")
+@click.option("--queue", default="12345", show_default=True, help="The queue.")
+@click.option("--case", "case_no", default="", help="The case number, with closed=1.")
+@click.option("--call", "call_key", default=None, help="The call's id; a new one by default.")
+def simulate_call(
+    address: Address, keys: str, number: str, agent: str, queue: str, case_no: str, call_key: str | None
+) -> None:
+    """One caller, as Asterisk would bring them; prints what was played and the channel variables."""
+    with _told():
+        configure(LogSection(level="warning"))
+        from server.stand_ins import CallOrder, run_call
+
+        report = run_call(address, CallOrder(keys.split(","), number, agent, queue, case_no, call_key))
+        for name in report.played:
+            click.echo(f"played {name}")
+        for name, value in sorted(report.variables.items()):
+            if name.startswith("HUIYIN_"):
+                click.echo(f"{name}={value}")
+        if report.outcome in {"", "error"}:
+            raise CommandError("the call was not served; see the server's log")
 
 
 def _shown(moment: datetime) -> str:

@@ -19,7 +19,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
@@ -50,7 +50,7 @@ from server.limits import ensure_backlog
 from server.logs import announce, bridge_twisted
 from server.metrics import Metrics
 
-__all__ = ["Process", "Role", "install_reactor", "rules_of", "serve", "site_of"]
+__all__ = ["Ending", "Process", "Role", "install_reactor", "rules_of", "run_until_signal", "serve", "site_of"]
 
 FIGURES_SECONDS = 10.0
 _START_SECONDS = 30.0
@@ -287,7 +287,6 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
     bridge_twisted()
     process = Process(settings, roles, reactor)
     process.open()
-    ending = _Ending(process, reactor)
 
     def up() -> None:
         for part, address in process.listening.items():
@@ -295,10 +294,8 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
         announce(f"ready: {', '.join(sorted(process.roles))}")
 
     try:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: reactor.callFromThread(ending.asked))
         reactor.callWhenRunning(up)
-        reactor.run(installSignalHandlers=False)
+        run_until_signal(reactor, Ending(reactor, process.stop))
     finally:
         process.close()
     announce("stopped")
@@ -311,28 +308,42 @@ _PARTS = {
 }
 
 
-class _Ending:
-    """The way out, asked for by a signal."""
+def run_until_signal(reactor: Any, ending: Ending) -> None:
+    """Runs the reactor until SIGTERM or SIGINT has asked for the end."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: reactor.callFromThread(ending.asked))
+    reactor.run(installSignalHandlers=False)
 
-    def __init__(self, process: Process, reactor: Any) -> None:
-        self._process = process
+
+class Ending:
+    """The way out, asked for by a signal or by whoever is done. `say`: where it is told."""
+
+    def __init__(
+        self, reactor: Any, stop: Callable[[], Coroutine[Any, Any, None]], say: Callable[[str], None] = announce
+    ) -> None:
         self._reactor = reactor
+        self._stop = stop
+        self._say = say
         self._begun = False
 
     def asked(self) -> None:
+        """Stops in order; asked again, at once."""
         if self._begun:
-            announce("stopping now")
-            self._reactor.stop()
+            self._say("stopping now")
+            self._halt()
             return
         self._begun = True
-        announce("stopping: calls in progress may finish")
+        self._say("stopping: calls in progress may finish")
         Deferred.fromCoroutine(self._end())
 
     async def _end(self) -> None:
         try:
-            await self._process.stop()
+            await self._stop()
         except Exception:
             log.exception("a part did not stop in order")
+        self._halt()
+
+    def _halt(self) -> None:
         if self._reactor.running:
             self._reactor.stop()
 
