@@ -55,7 +55,7 @@ from ivr.prompts import Prompts
 from ivr.request import Request
 from ivr.session import CallLimit, Session
 from models.clock import Clock
-from models.futures import TimedOut, Wakeups, within
+from models.futures import Patience, TimedOut, Wakeups
 from models.terms import CallOutcome, Satisfaction
 
 __all__ = ["Call", "Desk", "Surroundings", "play_ended", "play_error", "play_rating"]
@@ -101,9 +101,8 @@ class Surroundings:
         self.script = script
         self.prompts = prompts
         self.reactor = reactor
-        self.wakeups = wakeups
+        self.patience = Patience(reactor, wakeups, store_timeout)
         self.clock = clock
-        self.store_timeout = store_timeout
         self.digit_milliseconds = round(digit_timeout * 1000)
         self.store_failed = store_failed
         self.prompt_failed = prompt_failed
@@ -120,7 +119,7 @@ class Surroundings:
         if future.done() and not future.cancelled() and future.exception() is None:
             return future.result()
         try:
-            return await within(self.reactor, self.wakeups, future, self.store_timeout)
+            return await self.patience.wait(future)
         except TimedOut as late:
             log.warning("the database is too slow for a caller", step=what, withdrawn=late.withdrawn)
             self.store_failed(what)

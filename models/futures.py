@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 from threading import Lock
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-__all__ = ["ReactorThreads", "ReactorTime", "TimedOut", "Timer", "Wakeups", "within"]
+__all__ = ["Patience", "ReactorThreads", "ReactorTime", "TimedOut", "Timer", "Wakeups"]
 
 T = TypeVar("T")
 
@@ -55,67 +55,107 @@ class Wakeups:
     def __init__(self, reactor: ReactorThreads) -> None:
         self._reactor = reactor
         self._lock = Lock()
-        self._done: list[tuple[Deferred[Any], Future[Any]]] = []
+        self._done: list[_Wait[Any]] = []
 
     def deferred(self, future: Future[T]) -> Deferred[T]:
         """A Deferred that fires on the reactor's thread. Cancelling it withdraws what has not started yet."""
+        return _Wait(self, future).deferred
 
-        def withdraw(_: Deferred[T]) -> None:
-            future.cancel()
-
-        deferred: Deferred[T] = Deferred(withdraw)
-
-        def done(future: Future[T]) -> None:
-            with self._lock:
-                first = not self._done
-                self._done.append((deferred, future))
-            if first:
-                self._reactor.callFromThread(self._hand_over)
-
-        future.add_done_callback(done)
-        return deferred
+    def done(self, wait: _Wait[Any]) -> None:
+        """Called on whatever thread a future is done."""
+        with self._lock:
+            first = not self._done
+            self._done.append(wait)
+        if first:
+            self._reactor.callFromThread(self._hand_over)
 
     def _hand_over(self) -> None:
         with self._lock:
             done, self._done = self._done, []
-        for deferred, future in done:
+        for wait in done:
             try:
-                if not deferred.called:
-                    _fire(deferred, future)
+                wait.fire()
             except Exception:  # noqa: BLE001 (one waiter that raises must not starve the others)
                 self._log.failure("a waiter of the database raised")
 
 
-def _fire(deferred: Deferred[Any], future: Future[Any]) -> None:
-    if future.cancelled():
-        deferred.errback(CancelledError())
-    elif (error := future.exception()) is not None:
-        deferred.errback(error)
-    else:
-        deferred.callback(future.result())
+class _Wait(Generic[T]):
+    """One future that somebody on the reactor waits for."""
+
+    __slots__ = ("deferred", "future", "patience", "wakeups")
+
+    def __init__(self, wakeups: Wakeups, future: Future[T], patience: Patience | None = None) -> None:
+        self.wakeups = wakeups
+        self.future = future
+        self.patience = patience
+        self.deferred: Deferred[T] = Deferred(self._withdraw)
+        future.add_done_callback(self._done)
+
+    def _withdraw(self, _: Deferred[T]) -> None:
+        self.future.cancel()
+
+    def _done(self, _: Future[T]) -> None:
+        self.wakeups.done(self)
+
+    def fire(self) -> None:
+        """Hands the result to the Deferred, unless it has one by now."""
+        if self.patience is not None:
+            self.patience.forget(self)
+        future, deferred = self.future, self.deferred
+        if deferred.called:
+            return
+        if future.cancelled():
+            deferred.errback(CancelledError())
+        elif (error := future.exception()) is not None:
+            deferred.errback(error)
+        else:
+            deferred.callback(future.result())
 
 
-async def within(reactor: ReactorTime, wakeups: Wakeups, future: Future[T], seconds: float) -> T:
-    """The future's result, or TimedOut after `seconds` of monotonic time; a queued command is then withdrawn.
+class Patience:
+    """Waits that all get the same time, so that the first in is the first out and one timer serves them all.
 
-    Raises:
-        TimedOut: with `withdrawn` false the command had started and stands if it commits.
+    Args:
+        seconds: of monotonic time.
     """
-    deferred = wakeups.deferred(future)
-    late: list[bool] = []
 
-    def expire() -> None:
-        late.append(future.cancel())
-        if not deferred.called:
-            deferred.cancel()
+    def __init__(self, reactor: ReactorTime, wakeups: Wakeups, seconds: float) -> None:
+        self._reactor = reactor
+        self._wakeups = wakeups
+        self._seconds = seconds
+        self._due: dict[_Wait[Any], float] = {}
+        self._timer: Timer | None = None
 
-    timer = reactor.callLater(seconds, expire)
-    try:
-        return await deferred
-    except CancelledError:
-        if late:
-            raise TimedOut(withdrawn=late[0]) from None
-        raise
-    finally:
-        if timer.active():
-            timer.cancel()
+    def wait(self, future: Future[T]) -> Deferred[T]:
+        """Fires with the future's result, or fails with TimedOut; a command that is still queued then is withdrawn.
+
+        With `TimedOut.withdrawn` false the command had started, and stands if it commits.
+        """
+        wait = _Wait(self._wakeups, future, self)
+        self._due[wait] = self._reactor.seconds() + self._seconds
+        if self._timer is None:
+            self._timer = self._reactor.callLater(self._seconds, self._tick)
+        return wait.deferred
+
+    def forget(self, wait: _Wait[Any]) -> None:
+        self._due.pop(wait, None)
+
+    def _tick(self) -> None:
+        self._timer = None
+        now = self._reactor.seconds()
+        while self._due:
+            wait, due = next(iter(self._due.items()))
+            if due > now:
+                self._timer = self._reactor.callLater(due - now, self._tick)
+                return
+            del self._due[wait]
+            withdrawn = wait.future.cancel()
+            if not wait.deferred.called:
+                wait.deferred.errback(TimedOut(withdrawn=withdrawn))
+
+    def stop(self) -> None:
+        """Ends the timer; nobody waits any more."""
+        self._due.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -3,7 +3,8 @@
 - `path`: the port, the session and the codec of `ivr/`, the environment read, nothing stored.
 - `record`: the same, and the rating stored as every rating is, through `intake/`: call, invitation, rating,
   evaluation, outbox and audit, the number encrypted, committed with synchronous=FULL before the thanks.
-- `rating`: the real dialogue with its reason question, on the rating server of `ivr/` and the same store.
+
+The real dialogue is measured on `huiyin serve` itself (`benchmarks.contenders`).
 """
 
 from __future__ import annotations
@@ -18,19 +19,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from config.settings import IvrSection, Settings
-from config.values import Address
 from intake.calls import CallFacts, Rules
 from intake.decide import PushCalls
 from intake.desk import Intake
 from ivr.agi import environment
 from ivr.listener import Listener, ensure_file_limit
-from ivr.server import RatingServer
 from ivr.session import Session
 from models.clock import SystemClock
 from models.database import open_database
 from models.door import Door
-from models.futures import Wakeups, within
+from models.futures import Patience, Wakeups
 from models.terms import Satisfaction
 
 MAX_CALLS = 6000
@@ -73,8 +71,7 @@ class Recorded:
         self.clock = SystemClock()
         self.door = Door(database)
         self.intake = Intake(self.door, database.open_keyring(folder / "privacy.key"), self.clock, RULES)
-        self.reactor = reactor
-        self.wakeups = Wakeups(reactor)
+        self.patience = Patience(reactor, Wakeups(reactor), STORE_SECONDS)
 
     async def __call__(self, session: Session, head: bytes) -> None:
         """One call."""
@@ -95,7 +92,7 @@ class Recorded:
             at=self.clock.now(),
         )
         stored = self.intake.rate(facts, LEVELS[digit], digit, hold=False)
-        if not (await within(self.reactor, self.wakeups, stored, STORE_SECONDS)).new:
+        if not (await self.patience.wait(stored)).new:
             raise RuntimeError("a repeated id measures refusals: give the generator another --first")
         await session.set_variable("RATING", digit)
         await session.set_variable("RATING_STATUS", "ok" if digit else "none")
@@ -104,7 +101,7 @@ class Recorded:
 
 
 def main() -> None:
-    """Serve `path`, `record` or `rating`, as the command line says, until SIGTERM."""
+    """Serve `path` or `record`, as the command line says, until SIGTERM."""
     from twisted.internet import reactor as installed
 
     reactor: Any = installed
@@ -112,17 +109,10 @@ def main() -> None:
     ensure_file_limit(MAX_CALLS)
     with tempfile.TemporaryDirectory(prefix="huiyin-bench-") as folder:
         dialogue: Dialogue = path
-        if sys.argv[1] != "path":
+        if sys.argv[1] == "record":
             recorded = Recorded(reactor, Path(folder))
             reactor.addSystemEventTrigger("during", "shutdown", recorded.door.close)
             dialogue = recorded
-            if sys.argv[1] == "rating":
-                settings = Settings(ivr=IvrSection(listen=Address("127.0.0.1", 0)))
-                server = RatingServer(recorded.intake, settings, reactor, recorded.clock)
-                server.start()
-                print(f"ready {server.port}", flush=True)
-                reactor.run()
-                return
         listener = Listener(
             reactor,
             dialogue,
