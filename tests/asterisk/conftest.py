@@ -123,7 +123,10 @@ def start_asterisk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartAs
         def start(agi: str, **choices: object) -> Asterisk:
             options = {"extensions": EXTENSIONS, "queues": QUEUES, **choices}
             home = tmp_path_factory.mktemp("asterisk") / "a"
-            return stack.enter_context(running(home, Setup(agi=agi, **options)))  # type: ignore[arg-type]
+            asterisk = stack.enter_context(running(home, Setup(agi=agi, **options)))  # type: ignore[arg-type]
+            # The sample queue has two members and rings them in turn; the tests' agent is the first.
+            assert "paused" in asterisk.cli("queue pause member PJSIP/1002 queue hotline")
+            return asterisk
 
         yield start
 

@@ -57,10 +57,18 @@ WAYS = [
 ]
 
 
+def asked_and_rated(talk: Talk) -> None:
+    """A rating that takes its second, as a real one does."""
+    if talk.request.path == "rate":
+        talk.command('STREAM FILE huiyin/zh/press-1 ""')
+    rated(talk)
+
+
 @pytest.mark.parametrize(("extension", "agent"), WAYS)
 def test_a_served_caller_is_asked_once(
     agi: AgiDouble, asterisk: Asterisk, sipp: Sipp, extension: str, agent: Sequence[Step]
 ) -> None:
+    agi.script = asked_and_rated
     call_served_by(sipp, asterisk, extension, agent)
 
     assert paths(agi) == ["rate"]
