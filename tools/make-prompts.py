@@ -57,10 +57,9 @@ def speak(prompt: Prompt, espeak: str, sox: str) -> None:
         run([espeak, "-v", voice, "-s", str(WORDS_PER_MINUTE), "-w", str(spoken), prompt.text])
         cut = ["silence", "1", "0.01", "0.5%"]
         # -R and -D: no random dither, so that a file changes only when its text does.
-        run(
-            [sox, "-R", "-D", str(spoken), "-r", "8000", "-c", "1", "-b", "16", "-e", "signed-integer", str(done)]
-            + ["gain", "-n", "-3", "rate", "8000", *cut, "reverse", *cut, "reverse", "pad", "0.02", "0.12"]
-        )
+        form = ["-r", "8000", "-c", "1", "-b", "16", "-e", "signed-integer"]
+        effects = ["gain", "-n", "-3", "rate", "8000", *cut, "reverse", *cut, "reverse", "pad", "0.02", "0.12"]
+        run([sox, "-R", "-D", str(spoken), *form, str(done), *effects])
         shutil.copyfile(done, prompt.file)
 
 

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# The programs beside Python that the tests use, from Debian: install what is missing, as root and unattended.
+#
+#   tools/test-programs.sh             sipp, mmdebstrap, strace, libfaketime, PostgreSQL
+#   tools/test-programs.sh --prompts   also espeak-ng and sox, which only making voice prompts needs
+#   tools/test-programs.sh --check     install nothing, say what is missing
+#
+# Nothing is started: PostgreSQL is installed without its own cluster, the tests start one on a socket of theirs.
+# What can't be had is named in one line on stderr. Exit: 0; 3 when --check misses something; 2 wrong use.
+set -euo pipefail
+
+install=yes
+prompts=
+for argument in "$@"; do
+    case $argument in
+        --check) install=no ;;
+        --prompts) prompts=yes ;;
+        *) echo "usage: tools/test-programs.sh [--check] [--prompts]" >&2; exit 2 ;;
+    esac
+done
+
+library=/usr/lib/$(uname -m)-linux-gnu
+
+# What proves that a package is there: a program on PATH, or a file.
+there() {
+    case $1 in
+        sip-tester) command -v sipp ;;
+        mmdebstrap) command -v mmdebstrap || command -v asterisk || [ -x "${XDG_CACHE_HOME:-$HOME/.cache}/huiyin/asterisk-22/asterisk" ] ;;
+        strace) command -v strace ;;
+        faketime) [ -e "$library/faketime/libfaketime.so.1" ] ;;
+        postgresql) command -v initdb || ls /usr/lib/postgresql/*/bin/initdb ;;
+        espeak-ng) command -v espeak-ng ;;
+        sox) command -v sox ;;
+    esac >/dev/null 2>&1
+}
+
+missing() {
+    local package
+    for package in sip-tester mmdebstrap strace faketime postgresql ${prompts:+espeak-ng sox}; do
+        there "$package" || printf '%s ' "$package"
+    done
+}
+
+wanted=$(missing)
+[ -n "$wanted" ] || exit 0
+
+apt_install() {
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
+}
+
+# Debian makes and starts a cluster with PostgreSQL unless told not to; the tests want only the programs.
+install_postgresql() {
+    local conf=/etc/postgresql-common/createcluster.conf kept
+    apt_install postgresql-common || return
+    kept=$(mktemp)
+    cp -p "$conf" "$kept"
+    sed -i 's/^#\?create_main_cluster *=.*/create_main_cluster = false/' "$conf"
+    apt_install postgresql || true
+    cp -p "$kept" "$conf"
+    rm -f "$kept"
+}
+
+if [ "$install" = yes ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    apt-get update -qq >&2 || true
+    for package in $wanted; do
+        case $package in
+            postgresql) install_postgresql || true ;;
+            *) apt_install "$package" || true ;;
+        esac
+    done
+    wanted=$(missing)
+    [ -n "$wanted" ] || exit 0
+fi
+
+echo "test-programs: missing: ${wanted% }; as root, tools/test-programs.sh installs them from Debian" >&2
+# The tests that need them say so themselves, so only a plain question is answered with a failure.
+[ "$install" = yes ] || exit 3
