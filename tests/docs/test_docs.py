@@ -251,3 +251,18 @@ def test_fault_points_are_those_of_the_code() -> None:
     text = (ROOT / "docs/testing.md").read_text("utf-8")
     section = text.split("## Fault points", 1)[1].split("\n## ", 1)[0]
     assert re.findall(r"^\| `([a-z-]+)` \|", section, re.MULTILINE) == list(POINTS)
+
+
+def test_log_lines_and_errors_that_operations_quotes_are_in_the_code() -> None:
+    text = (ROOT / "docs/operations.md").read_text("utf-8")
+    log = text.split("## The log", 1)[1].split("\n## ", 1)[0]
+    first_cells = re.findall(r"^\| ([^|]*) \|", log, re.MULTILINE)
+    quoted = [line for cell in first_cells for line in _SPAN.findall(cell)]
+    quoted += re.findall(r"\*\*`([^`]+)`\*\*", text)
+    source = "\n".join(
+        file.read_text("utf-8")
+        for folder in ("models", "config", "intake", "ivr", "scheduler", "centre", "server")
+        for file in sorted((ROOT / folder).rglob("*.py"))
+    )
+    assert len(quoted) > 8
+    assert [line for line in quoted if not all(part.strip() in source for part in line.split("…"))] == []
