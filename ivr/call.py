@@ -116,9 +116,9 @@ class Surroundings:
         Raises:
             StoreUnavailable: it failed or took too long; logged and counted.
         """
-        if future.done() and not future.cancelled() and future.exception() is None:
-            return future.result()
         try:
+            if future.done():
+                return future.result()
             return await self.patience.wait(future)
         except TimedOut as late:
             log.warning("the database is too slow for a caller", step=what, withdrawn=late.withdrawn)
@@ -205,9 +205,8 @@ class Call:
         if session.hung_up:
             return _HUNG_UP
         try:
-            key = await session.background(self._with.prompts.files(self._lang, ask.prompts))
-            if not key:
-                key = await session.wait_for_digit(self._with.digit_milliseconds)
+            files = self._with.prompts.files(self._lang, ask.prompts)
+            key = await session.question(files, self._with.digit_milliseconds)
         except CallLimit:
             raise
         except AGIHangup:

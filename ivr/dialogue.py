@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import IntEnum, auto
 from typing import TypeAlias
 
 from config.keymap import KeyMap
@@ -286,7 +286,8 @@ class _Question:
 # ── the machine ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class State(Enum):
+class State(IntEnum):
+    # An IntEnum for its hash, which the table looks up for every event.
     OPENING = auto()
     """Answering, and looking whether the call is rated already."""
     ASKING = auto()
@@ -298,7 +299,7 @@ class State(Enum):
     FINISHED = auto()
 
 
-class Input(Enum):
+class Input(IntEnum):
     """An event as the table knows it: keys by their meaning, failures by whether a try is left."""
 
     NOT_RATED = auto()

@@ -62,9 +62,8 @@ class Refusal(StrEnum):
 
 
 class TimedReactor(Reactor, Protocol):
-    """What the port needs of the reactor (IReactorFDSet and IReactorTime)."""
+    """What the port needs of the reactor beside that."""
 
-    def seconds(self) -> float: ...
     def callLater(self, delay: float, function: Callable[..., Any], *args: Any) -> Any: ...  # noqa: N802
 
 

@@ -14,7 +14,6 @@ Rules kept here:
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -27,7 +26,6 @@ from intake.names import CALL_KEY_LENGTH, clean, normalise_agent
 __all__ = ["Path", "Request", "read_request"]
 
 _LONGEST_VALUE = 400
-_VARIABLE = re.compile(rb"^agi_(network_script|request|uniqueid|callerid):[ \t]*(.*?)[ \t\r]*$", re.MULTILINE)
 
 
 class Path(StrEnum):
@@ -66,13 +64,11 @@ class Request:
 
 def read_request(head: bytes) -> Request:
     """Reads the environment block."""
-    variables: dict[bytes, bytes] = {}
-    for name, value in _VARIABLE.findall(head):
-        variables.setdefault(name, value)
+    head = b"\n" + head + b"\n"
     # agi_request is the whole URL; agi_network_script what comes after its host.
-    script = variables.get(b"network_script", b"")
+    script = _variable(head, b"\nagi_network_script:")
     if not script:
-        script = variables.get(b"request", b"").partition(b"://")[2].partition(b"/")[2]
+        script = _variable(head, b"\nagi_request:").partition(b"://")[2].partition(b"/")[2]
     path, _, query = script.lstrip(b"/").partition(b"?")
     values: dict[bytes, bytes] = {}
     for pair in query.split(b"&"):
@@ -82,8 +78,8 @@ def read_request(head: bytes) -> Request:
     get = values.get
     return Request(
         path=_PATHS.get(path.decode("latin-1").rstrip("/"), Path.UNKNOWN),
-        call_key=_call_key(_read(get(b"call", b""))) or _call_key(_read(variables.get(b"uniqueid", b""))),
-        number=_number(variables.get(b"callerid", b"")),
+        call_key=_call_key(_read(get(b"call", b""))) or _call_key(_read(_variable(head, b"\nagi_uniqueid:"))),
+        number=_number(_variable(head, b"\nagi_callerid:")),
         agent=_agent(get(b"agent", b"")),
         queue=_name(get(b"queue", b"")),
         dept=_name(get(b"dept", b"")),
@@ -91,6 +87,15 @@ def read_request(head: bytes) -> Request:
         closed=get(b"closed") == b"1",
         lang=_name(get(b"lang", b"")) or "",
     )
+
+
+def _variable(head: bytes, name: bytes) -> bytes:
+    """The first variable of that name; `head` and `name` begin with a line break."""
+    at = head.find(name)
+    if at < 0:
+        return b""
+    at += len(name)
+    return head[at : head.index(b"\n", at)].strip()
 
 
 def _read(raw: bytes) -> str:
@@ -107,12 +112,16 @@ def _read(raw: bytes) -> str:
 
 
 def _call_key(text: str) -> str:
+    if len(text) <= CALL_KEY_LENGTH and text.isascii() and text.isprintable() and " " not in text:
+        return text
     key = clean(text, 3 * _LONGEST_VALUE) or ""
     # Cut off, two long ones could be taken for one call.
     return key if len(key) <= CALL_KEY_LENGTH else hashlib.sha256(key.encode()).hexdigest()
 
 
 def _number(raw: bytes) -> str | None:
+    if raw.isdigit() and len(raw) <= 32:
+        return raw.decode("ascii")
     number = clean(_read(raw), 64)
     return None if number is None or number == "unknown" else number
 

@@ -33,6 +33,7 @@ from ivr.agi import (
     Overlong,
     Reply,
     Unplayable,
+    build,
     checked,
     command,
     parse_reply,
@@ -42,6 +43,10 @@ __all__ = ["ANY_KEY", "CallLimit", "Owner", "Reactor", "Session", "SessionEnd"]
 
 ANY_KEY = "0123456789*#"
 _READ = 4096
+_LONG = 16
+_SHORTEST_QUESTION = 1.0
+"""Seconds; a question that plays for less is looked at (`Session.question`)."""
+_KEYS = {f"200 result={ord(key)}\n".encode(): key for key in ANY_KEY} | {b"200 result=0\n": ""}
 _WIRE = object()
 _ANSWER = command("answer")
 _HANGUP = command("hangup")
@@ -54,8 +59,9 @@ class CallLimit(AGIResultHangup):  # type: ignore[misc]  # pyst2 has no types
 
 
 class Reactor(Protocol):
-    """What a session needs of the reactor (IReactorFDSet)."""
+    """What a session needs of the reactor (IReactorFDSet and IReactorTime)."""
 
+    def seconds(self) -> float: ...
     def addReader(self, reader: Any) -> None: ...  # noqa: N802
     def removeReader(self, reader: Any) -> None: ...  # noqa: N802
     def addWriter(self, writer: Any) -> None: ...  # noqa: N802
@@ -193,20 +199,50 @@ class Session:
     async def background(self, names: str) -> str:
         """Plays files joined by `&` without a gap; the key that ended it, else "". Any key does.
 
-        Asterisk stops at the first file that is missing.
+        Asterisk stops at the first file that is missing, and does not say so here: see `played_whole`.
 
         Raises:
-            Unplayable: a file is missing, or Asterisk has no Background.
+            Unplayable: Asterisk has no Background.
         """
         line = await self.ask(command("appexec", "Background", names))
         if line.startswith(b"200 result=0"):
-            if b"(FAILED)" in await self.ask(_BACKGROUND_STATUS):
-                raise Unplayable("a file of the prompt is missing")
             return ""
+        key = _KEYS.get(line)
+        if key is not None:
+            return key
         reply = checked(parse_reply(line))
         if reply.result == "-2":
             raise Unplayable("Asterisk has no application Background; load it")
         return _key(reply)
+
+    async def played_whole(self) -> None:
+        """After `background`.
+
+        Raises:
+            Unplayable: a file was missing.
+        """
+        if b"(FAILED)" in await self.ask(_BACKGROUND_STATUS):
+            raise Unplayable("a file of the prompt is missing")
+
+    async def question(self, names: str, milliseconds: int) -> str:
+        """Plays files joined by `&`, then waits; the key that ended either, else "".
+
+        Between two commands Asterisk drops keys, so nothing comes between playing and waiting, except where the
+        playing was over so soon that something is likely missing: then nobody is to wait in silence for it.
+
+        Raises:
+            Unplayable: a file is missing.
+        """
+        began = self._owner.reactor.seconds()
+        key = await self.background(names)
+        if key:
+            return key
+        if soon := self._owner.reactor.seconds() - began < _SHORTEST_QUESTION:
+            await self.played_whole()
+        key = await self.wait_for_digit(milliseconds)
+        if not key and not soon:
+            await self.played_whole()
+        return key
 
     async def get_data(self, name: str, timeout: int = 2000, max_digits: int = 255) -> Reply:
         """Plays one file and takes keys; `result` has them, `data` is `timeout` where the time ended it.
@@ -227,13 +263,13 @@ class Session:
     async def wait_for_digit(self, milliseconds: int) -> str:
         """The key pressed within the time, else ""."""
         line = await self.ask(command("wait_for_digit", milliseconds))
-        if line.startswith(b"200 result=0"):
-            return ""
-        return _key(checked(parse_reply(line)))
+        key = _KEYS.get(line)
+        return _key(checked(parse_reply(line))) if key is None else key
 
     async def set_variable(self, name: str, value: str) -> None:
         """Sets a channel variable; works after a hang-up too."""
-        _done(await self.ask(command("set_variable", name, value)))
+        # Short values come again and again, a long one is somebody's id.
+        _done(await self.ask((command if len(value) < _LONG else build)("set_variable", name, value)))
 
     async def get_variable(self, name: str) -> str:
         """A channel variable's value, "" where it is not set."""
@@ -364,8 +400,11 @@ class Session:
                 waits_for.addBoth(self._fired)
 
     def _fired(self, result: Any) -> None:
-        # The Deferred itself gives the coroutine its result or failure; it only has to be resumed.
-        self._step(None)
+        """The Deferred waited for has fired: it gives its result to the coroutine itself, a failure is thrown."""
+        if isinstance(result, Failure):
+            self._step(None, result.value)
+        else:
+            self._step(None)
 
     def _close(self) -> None:
         sock = self._sock

@@ -8,6 +8,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from threading import Timer
 from typing import Any
 
 from intake.calls import CallFacts, Stored
@@ -20,6 +21,8 @@ class Fault(Enum):
 
     FAILS = auto()
     """The future fails."""
+    FAILS_LATER = auto()
+    """The future fails in another thread, while somebody waits."""
     QUEUED = auto()
     """Never gets its turn; can be withdrawn."""
     STARTED = auto()
@@ -54,6 +57,9 @@ class DeskDouble:
                 raise RuntimeError(f"{step} is broken on purpose")
             case Fault.FAILS:
                 future.set_exception(CommandFailed("broken on purpose"))
+            case Fault.FAILS_LATER:
+                future.set_running_or_notify_cancel()
+                Timer(0.02, future.set_exception, [CommandFailed("broken on purpose")]).start()
             case Fault.STARTED:
                 future.set_running_or_notify_cancel()
                 self.pending.append((step, future))

@@ -183,7 +183,7 @@ async def test_a_store_that_fails_or_is_slow_ends_in_sorry(
         assert server.server.statistics.store_failures == {step: 1}
 
 
-@pytest.mark.parametrize("fault", [Fault.FAILS, Fault.STARTED])
+@pytest.mark.parametrize("fault", [Fault.FAILS, Fault.FAILS_LATER, Fault.STARTED])
 @on_reactor
 async def test_a_reason_that_is_not_stored_takes_nothing_from_the_rating(fault: Fault) -> None:
     async with serving(DeskDouble(faults={"give_reason": fault}), ivr={"store_timeout": 0.1}) as server:

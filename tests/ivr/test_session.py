@@ -26,7 +26,7 @@ from ivr.agi import (
 )
 from ivr.listener import Listener, Refusal
 from ivr.session import CallLimit, Session
-from simulate.caller import CallReport, HangUp, Late, Plan, environment_block, place_call
+from simulate.caller import CallReport, HangUp, Late, Pace, Plan, environment_block, place_call
 from tests.conftest import TwistedErrors
 from tests.ivr.raw import connect
 from tests.ivr.serving import RATE, on_reactor, reactor, serving
@@ -69,7 +69,11 @@ COMMANDS: dict[str, tuple[Callable[[Session], Awaitable[Any]], tuple[Any, ...], 
     "play, hung up": (lambda s: s.stream_file("f"), (), {"hang_up_on": "STREAM"}, AGIResultHangup),
     "background": (lambda s: s.background("a&b"), (), {}, ""),
     "background, key": (lambda s: s.background("a&b"), ("#",), {}, "#"),
-    "background, missing": (lambda s: s.background("a&b"), (), {"missing": frozenset({"b"})}, Unplayable),
+    "question": (lambda s: s.question("a&b", 1000), (), {}, ""),
+    "question, key while it plays": (lambda s: s.question("a&b", 1000), ("0",), {}, "0"),
+    "question, key after it": (lambda s: s.question("a&b", 1000), (Late("9"),), {}, "9"),
+    "question, missing": (lambda s: s.question("a&b", 1000), ("1",), {"missing": frozenset({"a"})}, Unplayable),
+    "question, the last missing": (lambda s: s.question("a&b", 1000), (), {"missing": frozenset({"b"})}, Unplayable),
     "background, hung up": (lambda s: s.background("a&b"), (HangUp.HANG_UP,), {}, AGIResultHangup),
     "get data": (lambda s: s.get_data("f"), ("7",), {}, ("7", "")),
     "get data, #": (lambda s: s.get_data("f"), ("#",), {}, ("", "")),
@@ -97,6 +101,41 @@ async def test_commands_and_their_results(name: str) -> None:
     else:
         assert result == expected
     assert report.clean
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("fails", [False, True])
+@on_reactor
+async def test_a_dialogue_may_wait_for_a_deferred(late: bool, fails: bool) -> None:
+    async def speak(session: Session) -> str:
+        deferred: Deferred[str] = Deferred()
+        fire: Callable[[], None] = (
+            (lambda: deferred.errback(KeyError("k"))) if fails else (lambda: deferred.callback("fired"))
+        )
+        if late:
+            reactor().callLater(0.01, fire)
+        else:
+            fire()
+        await session.answer()
+        try:
+            return await deferred
+        except KeyError as error:
+            await session.answer()
+            return str(error)
+
+    result, report = await spoken(speak)
+    assert result == ("'k'" if fails else "fired")
+    assert report.clean
+
+
+@on_reactor
+async def test_nothing_comes_between_playing_and_waiting_for_a_key() -> None:
+    pace = Pace(file=0.6)
+    _, report = await spoken(lambda s: s.question("a&b", 1000), Late("9"), pace=pace)
+    assert [line.split()[0] for line in report.commands] == ["EXEC", "WAIT"]
+    result, report = await spoken(lambda s: s.question("a&b&c", 1000), pace=pace, missing=frozenset({"c"}))
+    assert [line.split()[0] for line in report.commands] == ["EXEC", "WAIT", "GET"]
+    assert type(result) is Unplayable
 
 
 @on_reactor
