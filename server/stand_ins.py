@@ -6,11 +6,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError, ConnectError
-from twisted.python.failure import Failure
 
 from config.values import Address
 from server.health import CannotListen
@@ -72,21 +70,20 @@ def run_call(address: Address, order: CallOrder) -> CallReport:
         values |= {"case": order.case_no, "closed": "1"}
     answers: list[Answer] = [Silent.SILENT if key in {"-", ""} else key for key in order.keys]
     plan = Plan(request_line("rate", **values), answers=answers, number=order.number, unique_id=call)
-    outcome: list[CallReport | Failure] = []
+    reports: list[CallReport] = []
+    errors: list[Exception] = []
 
-    def over(result: Any) -> None:
-        outcome.append(result)
+    async def play() -> None:
+        try:
+            reports.append(await place_call(reactor, plan, address.host, address.port))
+        except Exception as error:  # noqa: BLE001 (raised again below, outside the reactor)
+            errors.append(error)
         reactor.stop()
 
-    async def play() -> CallReport:
-        return await place_call(reactor, plan, address.host, address.port)
-
-    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(play()).addBoth(over))
+    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(play()))
     reactor.run()
-    [result] = outcome
-    if isinstance(result, Failure):
-        if result.check(ConnectError):
-            raise NobodyThere(f"nothing answers at {address}; start: huiyin serve -c FILE")
-        result.raiseException()
-    assert isinstance(result, CallReport)
-    return result
+    for error in errors:
+        if isinstance(error, ConnectError):
+            raise NobodyThere(f"nothing answers at {address}; start: huiyin serve -c FILE") from error
+        raise error
+    return reports[0]

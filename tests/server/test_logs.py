@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Iterator
 
 import pytest
 import structlog
@@ -82,20 +81,9 @@ def test_every_kind_of_value_is_gone_through() -> None:
     assert through([True, None, 1.5, 12345]) == [True, None, 1.5, 12345]
 
 
+pytestmark = pytest.mark.usefixtures("restored_logs")
+
 # ── the process's log ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.captureWarnings(False)
-    structlog.reset_defaults()
-    for name in ("apscheduler", "twisted", "alembic", "uvicorn", "asyncio", "huiyin"):
-        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
