@@ -138,24 +138,25 @@ def phones(tmp_path: Path) -> MakePhones:
 
 
 @pytest.fixture(scope="session")
-def _double() -> Iterator[AgiDouble]:
+def recorder() -> Iterator[AgiDouble]:
+    """The recording FastAGI server; tests use `agi`, which empties it first."""
     with AgiDouble() as double:
         yield double
 
 
 @pytest.fixture
-def agi(_double: AgiDouble) -> Iterator[AgiDouble]:
+def agi(recorder: AgiDouble) -> Iterator[AgiDouble]:
     """The recording FastAGI server that `asterisk` asks, empty and answering `rated`."""
-    _double.clear()
-    _double.script = rated
-    yield _double
-    assert _double.errors == []
+    recorder.clear()
+    recorder.script = rated
+    yield recorder
+    assert recorder.errors == []
 
 
 @pytest.fixture(scope="session")
-def asterisk(start_asterisk: StartAsterisk, _double: AgiDouble) -> Asterisk:
+def asterisk(start_asterisk: StartAsterisk, recorder: AgiDouble) -> Asterisk:
     """An Asterisk that asks the recording FastAGI server."""
-    return start_asterisk(agi=f"127.0.0.1:{_double.port}")
+    return start_asterisk(agi=f"127.0.0.1:{recorder.port}")
 
 
 @pytest.fixture

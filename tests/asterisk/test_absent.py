@@ -1,0 +1,78 @@
+"""Huiyin is not there: the caller notices nothing, and the call is not lost."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.asterisk.agi_double import AgiDouble
+from tests.asterisk.conftest import MakePhones, StartAsterisk
+from tests.asterisk.rig import Asterisk, free_port
+from tests.asterisk.sipp import AwaitHangUp, HangUp, Sipp, Wait
+
+pytestmark = [pytest.mark.peer, pytest.mark.slow]
+
+CALLER = "13993000003"
+
+
+@pytest.fixture(scope="module")
+def alone(start_asterisk: StartAsterisk) -> Asterisk:
+    """An Asterisk with nobody listening where the dialplan asks."""
+    return start_asterisk(agi=f"127.0.0.1:{free_port()}")
+
+
+def left_for_import(asterisk: Asterisk) -> list[list[str]]:
+    """The lines of queue_log that the hangup handler wrote, in fields."""
+    log = Path(asterisk.home / "log" / "queue_log")
+    return [line.split("|") for line in log.read_text().splitlines() if "|HUIYINENDED|" in line]
+
+
+def test_the_dialplan_goes_on_and_the_call_is_left_in_queue_log(alone: Asterisk, phones: MakePhones) -> None:
+    before, start = len(alone.log()), time.monotonic()
+    with phones(alone).caller("205", (AwaitHangUp(),), number=CALLER) as citizen:
+        citizen.finish()
+    alone.wait_idle()
+    took = time.monotonic() - start
+
+    assert "went on:" in alone.log()[before:]
+    # Half a second for Answer(), one of the agent, and no more than another.
+    assert took < 3.5, "the caller waited for a server that is not there"
+    (fields,) = left_for_import(alone)
+    assert fields[1].startswith("lx1-")
+    assert fields[2:] == ["NONE", "2001%40desks%2Fn", "HUIYINENDED", CALLER, "", "", "", "zh"]
+
+
+def test_a_call_that_ends_with_the_agent_is_left_in_queue_log(alone: Asterisk, phones: MakePhones) -> None:
+    sipp: Sipp = phones(alone)
+    known = len(left_for_import(alone))
+    with (
+        sipp.agent(alone.phone_ports["1001"], (AwaitHangUp(),)) as phone,
+        sipp.caller("12345", (Wait(2.0), HangUp()), number=CALLER) as citizen,
+    ):
+        citizen.finish()
+        phone.finish()
+    alone.wait_idle()
+
+    (fields,) = left_for_import(alone)[known:]
+    assert fields[2:] == ["hotline", "PJSIP%2F1001", "HUIYINENDED", CALLER, "", "", "", "zh"]
+
+
+def test_nobody_served_leaves_nothing(alone: Asterisk, phones: MakePhones) -> None:
+    known = len(left_for_import(alone))
+    with phones(alone).caller("12345", (Wait(1.0), HangUp()), number=CALLER) as citizen:
+        citizen.finish()
+    alone.wait_idle()
+    assert len(left_for_import(alone)) == known
+
+
+def test_a_server_that_closes_at_once(agi: AgiDouble, asterisk: Asterisk, sipp: Sipp) -> None:
+    """Refused, or broken at its first step: no outcome, so the call goes on and is reported at its end."""
+    agi.script = lambda talk: None
+    before = len(asterisk.log())
+    with sipp.caller("205", (AwaitHangUp(),), number=CALLER) as citizen:
+        citizen.finish()
+    asterisk.wait_idle()
+    assert [request.path for request in agi.requests] == ["rate", "ended"]
+    assert "went on:" in asterisk.log()[before:]
