@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from benchmarks.contenders import BASELINE, Contender
-from benchmarks.process import Cores, Server, cpu_seconds, generate
+from benchmarks.process import Cores, cpu_seconds, generate
 
 WARM_UP_CALLS = 300
 
@@ -50,7 +50,7 @@ class Figures:
 
 def measure_once(contender: Contender, load: Load, cores: Cores, figures: Figures) -> None:
     """One contender, one round; BenchError when it fails or any call differs from its script."""
-    with Server(contender.argv, cores.server, contender.env) as server:
+    with contender.server(cores) as server:
         common: dict[str, float | str] = {"port": server.port, "script": contender.script, "at_once": load.at_once}
         generate(cores.generator, load.time_limit, calls=WARM_UP_CALLS, first=0, **common)
         before = cpu_seconds(server.pid)

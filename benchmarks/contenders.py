@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
+from benchmarks.process import READY, Cores, Server
+
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huiyin" / "bench"
 """Where tools/bench-programs.sh puts what is not the product's own."""
 
@@ -31,12 +33,20 @@ class Contender:
     argv: tuple[str, ...]
     script: str = "fixed"
     env: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Files of its folder, which `{folder}` in `argv` names."""
+    ready: str = READY
+    """What it says once it accepts calls, its port the first group."""
     limit: float | None = None
     """The ratio to the baseline that this project wants it to stay under; none for the others' servers."""
     not_above_ding_dong: bool = False
     """Whether it must not use more than ding-dong either, where that was measured."""
     missing: Callable[[], str] = lambda: ""
     """Empty when it can run here, else why not and what to do."""
+
+    def server(self, cores: Cores) -> Server:
+        """Its process, to be entered."""
+        return Server(self.argv, cores.server, self.env, files=self.files, ready=self.ready)
 
 
 def _python(module: str, *arguments: str) -> tuple[str, ...]:
@@ -54,6 +64,28 @@ def _missing_ding_dong() -> str:
 
 
 BASELINE = "pyst2"
+
+SERVE = (
+    sys.executable,
+    "-c",
+    "from server.cli import main; main()",
+    "serve",
+    "-c",
+    "{folder}/huiyin.toml",
+    "--only",
+    "ivr",
+)
+SERVE_CONFIGURATION = """\
+[database]
+url = "sqlite:///bench.db"
+[ivr]
+listen = "127.0.0.1:0"
+max_calls = 6000
+[health]
+listen = "127.0.0.1:0"
+[privacy]
+key_file = "privacy.key"
+"""
 
 CONTENDERS: tuple[Contender, ...] = (
     Contender(BASELINE, "pyst2 in Twisted threads", _python("benchmarks.servers.pyst2_threads", "socket")),
@@ -91,9 +123,11 @@ CONTENDERS: tuple[Contender, ...] = (
     ),
     Contender(
         "rating",
-        "Huiyin, real dialogue with its reason",
-        _python("benchmarks.servers.huiyin_agi", "rating"),
+        "Huiyin, the real dialogue with its reason",
+        SERVE,
         script="rating",
+        files={"huiyin.toml": SERVE_CONFIGURATION},
+        ready=r"\(ivr\.listen\) on 127\.0\.0\.1:(\d+)",
         limit=0.90,
     ),
 )

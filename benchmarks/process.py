@@ -10,21 +10,26 @@ from __future__ import annotations
 
 import json
 import os
-import select
+import queue
+import re
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 START_LIMIT = 30.0
 """Seconds that a server may take until it accepts calls."""
+READY = r"^ready (\d+)$"
+"""What a server of `benchmarks.servers` says: its port."""
 STOP_LIMIT = 10.0
 """Seconds between SIGTERM and SIGKILL."""
 
@@ -73,16 +78,32 @@ def cpu_seconds(pid: int) -> float:
 
 
 class Server:
-    """A measured server: a process that says `ready PORT` on its standard output."""
+    """A measured server: a process that says on its output where it listens.
 
-    def __init__(self, argv: Sequence[str], core: int, env: Mapping[str, str] | None = None, cwd: Path = ROOT) -> None:
+    `{folder}` in its command line is a temporary folder that lives as long as the process, in which `files` (name →
+    text) lie.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        core: int,
+        env: Mapping[str, str] | None = None,
+        *,
+        files: Mapping[str, str] | None = None,
+        ready: str = READY,
+    ) -> None:
         self.argv = list(argv)
         self.core = core
         self.env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **(env or {})}
-        self.cwd = cwd
+        self.files = files or {}
+        self.ready = re.compile(ready)
         self.port = 0
-        self.log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the server
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[str] | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._said: deque[str] = deque(maxlen=200)
+        self._heard: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
 
     @property
     def pid(self) -> int:
@@ -92,52 +113,55 @@ class Server:
         return self.process.pid
 
     def __enter__(self) -> Server:
+        self._folder = tempfile.TemporaryDirectory(prefix="huiyin-bench-")
+        for name, text in self.files.items():
+            (Path(self._folder.name) / name).write_text(text, encoding="utf-8")
+        argv = [word.replace("{folder}", self._folder.name) for word in self.argv]
         with pinned(self.core):
             self.process = subprocess.Popen(
-                self.argv, cwd=self.cwd, env=self.env, stdout=subprocess.PIPE, stderr=self.log
+                argv, cwd=ROOT, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
             )
+        self._reader.start()
         try:
-            self.port = int(self._ready().split()[1])
-        except BaseException:
+            port = self._heard.get(timeout=START_LIMIT)
+        except queue.Empty:
             self.__exit__()
-            raise
+            raise BenchError(f"{self.argv} was not ready after {START_LIMIT:g} s:\n{self.said()}") from None
+        if port is None:
+            self.__exit__()
+            raise BenchError(f"{self.argv} ended before it was ready:\n{self.said()}")
+        self.port = port
         return self
 
-    def _ready(self) -> str:
+    def _read(self) -> None:
+        """Reads the output to its end, or a full pipe would stop the server."""
         assert self.process is not None
         assert self.process.stdout is not None
-        until = time.monotonic() + START_LIMIT
-        fd = self.process.stdout.fileno()
-        text = ""
-        while (left := until - time.monotonic()) > 0:
-            if select.select([fd], [], [], left)[0]:
-                piece = os.read(fd, 4096)
-                if not piece:
-                    raise BenchError(f"{' '.join(self.argv)} ended before it was ready:\n{self.errors()}")
-                text += piece.decode("utf-8", "replace")
-                for line in text.split("\n")[:-1]:
-                    if line.startswith("ready "):
-                        return line
-        raise BenchError(f"{' '.join(self.argv)} was not ready after {START_LIMIT:g} s:\n{self.errors()}")
+        for line in self.process.stdout:
+            self._said.append(line)
+            found = self.ready.search(line)
+            if found:
+                self._heard.put(int(found[1]))
+        self._heard.put(None)
 
-    def errors(self) -> str:
-        """The end of what it wrote to standard error."""
-        self.log.seek(0)
-        return self.log.read().decode("utf-8", "replace")[-2000:]
+    def said(self) -> str:
+        """The end of what it wrote."""
+        return "".join(self._said)
 
     def __exit__(self, *_: object) -> None:
         process = self.process
-        if process is None:
-            return
-        if process.poll() is None:
+        if process is not None and process.poll() is None:
             process.send_signal(signal.SIGTERM)
             try:
                 process.wait(STOP_LIMIT)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        if process.stdout is not None:
+        if process is not None and process.stdout is not None:
+            self._reader.join()
             process.stdout.close()
+        if self._folder is not None:
+            self._folder.cleanup()
 
 
 def generate(core: int, time_limit: float, **options: float | str) -> dict[str, Any]:

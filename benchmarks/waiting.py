@@ -53,7 +53,7 @@ def measure(contender: Contender, at_once: int, think: float, cores: Cores) -> W
     """One run; BenchError when a call failed or the calls were never all open."""
     calls = round(at_once * ROUNDS_OF_THINKING)
     echo = Server((sys.executable, "-m", "benchmarks.servers.echo"), cores.server)
-    with Server(contender.argv, cores.server, contender.env) as server, echo:
+    with contender.server(cores) as server, echo:
         generate(cores.generator, 30.0, port=server.port, script=contender.script, calls=WARM_UP_CALLS)
         idle = resident_kib(server.pid)
         report = generate(
