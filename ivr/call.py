@@ -21,6 +21,7 @@ from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 import structlog
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from intake.calls import CallFacts, Stored
@@ -55,6 +56,7 @@ from ivr.prompts import Prompts
 from ivr.request import Request
 from ivr.session import CallLimit, Session
 from models.clock import Clock
+from models.errors import StoreError
 from models.futures import Patience, TimedOut, Wakeups
 from models.terms import CallOutcome, Satisfaction
 
@@ -124,8 +126,12 @@ class Surroundings:
             log.warning("the database is too slow for a caller", step=what, withdrawn=late.withdrawn)
             self.store_failed(what)
             raise StoreUnavailable from late
-        except Exception as error:
+        except (StoreError, CancelledError) as error:
             log.warning("the database failed a caller", step=what, cause=type(error).__name__)
+            self.store_failed(what)
+            raise StoreUnavailable from error
+        except Exception as error:  # a bug, so its traceback is wanted; the caller must not hear of it
+            _bugs.failure("the desk broke")
             self.store_failed(what)
             raise StoreUnavailable from error
 
