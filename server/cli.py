@@ -30,33 +30,10 @@ from models.clock import SHANGHAI, SystemClock
 from models.database import Database, open_database
 from models.errors import StoreError
 from models.terms import Actor, OutboxState
+from server.errors import CannotDo
 from server.logs import configure
 
 __all__ = ["main"]
-
-
-class CommandError(Exception):
-    """A command could not; the sentence says why and what to do."""
-
-
-def _named_errors() -> tuple[type[Exception], ...]:
-    from ivr.listener import CannotServe
-    from server.demo import DemoFailed
-    from server.faults import UnknownFault
-    from server.health import CannotListen
-    from server.limits import BacklogTooSmall
-    from server.stand_ins import NobodyThere
-
-    return (
-        CommandError,
-        StoreError,
-        CannotServe,
-        CannotListen,
-        BacklogTooSmall,
-        UnknownFault,
-        DemoFailed,
-        NobodyThere,
-    )
 
 
 def _fail(*lines: str) -> NoReturn:
@@ -78,9 +55,9 @@ def _told() -> Iterator[None]:
         _fail(f"{error.filename or 'system'}: {error.strerror or error}")
     except (click.exceptions.Exit, click.ClickException, click.Abort):
         raise
+    except (CannotDo, StoreError) as error:
+        _fail(_first_line(error))
     except Exception as error:  # noqa: BLE001 (the last resort: a line that can be reported)
-        if isinstance(error, _named_errors()):
-            _fail(_first_line(error))
         where = traceback.extract_tb(error.__traceback__)[-1]
         _fail(
             f"internal error: {type(error).__name__} at {Path(where.filename).name}:{where.lineno}: "
@@ -211,7 +188,7 @@ def upgrade(config: Path) -> None:
             try:
                 database.upgrade()
             except AlembicError:
-                raise CommandError("the database was made by a newer Huiyin; use that version") from None
+                raise CannotDo("the database was made by a newer Huiyin; use that version") from None
             click.echo(f"the database is at {before.head} now (was: {before.current or 'empty'})")
         finally:
             database.close()
@@ -334,7 +311,7 @@ def retry(config: Path, evaluations: tuple[str, ...]) -> None:
             actor = Actor.COMMAND_LINE.value
             done = run(connection, now, actor=actor, evaluation_ids=evaluations or None)
         if evaluations and done.letters < len(set(evaluations)):
-            raise CommandError(
+            raise CannotDo(
                 f"{done.letters} of {len(set(evaluations))} are dead letters and go again; see: huiyin outbox list"
             )
         click.echo(f"{done.letters} dead letters and {done.batches} waiting batches go again")
@@ -398,7 +375,7 @@ def simulate_call(
             if name.startswith("HUIYIN_"):
                 click.echo(f"{name}={value}")
         if report.outcome in {"", "error"}:
-            raise CommandError("the call was not served; see the server's log")
+            raise CannotDo("the call was not served; see the server's log")
 
 
 def _shown(moment: datetime) -> str:

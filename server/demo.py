@@ -28,6 +28,7 @@ from models.futures import Wakeups
 from models.privacy import mask
 from models.tables import evaluations
 from models.terms import CallOutcome, Satisfaction
+from server.errors import CannotDo
 from server.logs import bridge_twisted
 from server.serve import Ending, Process, Role, install_reactor, run_until_signal
 from simulate.caller import Answer, CallReport, HangUp, Pace, Plan, Silent, place_call, request_line
@@ -59,7 +60,7 @@ _REASONS = {
 }
 
 
-class DemoFailed(Exception):
+class DemoFailed(CannotDo):
     """A rating did not arrive."""
 
 

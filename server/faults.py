@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import Final, NoReturn
 
+from server.errors import CannotDo
+
 __all__ = ["POINTS", "VARIABLE", "UnknownFault", "faults_from"]
 
 VARIABLE: Final = "HUIYIN_FAULT"
@@ -20,7 +22,7 @@ POINTS: Final = ("before-commit", "after-commit", "after-commit-before-thanks", 
 and before it is written down."""
 
 
-class UnknownFault(ValueError):
+class UnknownFault(CannotDo):
     """The variable names no point."""
 
 

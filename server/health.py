@@ -26,9 +26,10 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
 
 from config.values import Address
+from server.errors import CannotListen
 from server.metrics import CONTENT_TYPE, Metrics
 
-__all__ = ["CannotListen", "Condition", "Health", "HealthServer", "State", "health_app"]
+__all__ = ["Condition", "Health", "HealthServer", "State", "health_app"]
 
 PULSE_LIMIT = 10.0
 """Seconds without a turn of the reactor after which the process counts as stuck."""
@@ -36,10 +37,6 @@ WRITE_LIMIT = 30.0
 """Seconds without a write after which the database counts as gone; one is made on purpose each PROBE_SECONDS."""
 PROBE_SECONDS = 5.0
 _GRACE = 2
-
-
-class CannotListen(Exception):
-    """An address that cannot be listened on."""
 
 
 class State(StrEnum):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from ivr.listener import BACKLOG
+from server.errors import CannotDo
 
 __all__ = ["BacklogTooSmall", "ensure_backlog"]
 
 _SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
 
 
-class BacklogTooSmall(Exception):
+class BacklogTooSmall(CannotDo):
     """The kernel would drop callers who come in a burst."""
 
 

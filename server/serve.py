@@ -36,6 +36,7 @@ from config.settings import Settings
 from intake.calls import Rules
 from intake.decide import PushCalls
 from intake.desk import Intake
+from ivr.listener import CannotServe
 from ivr.server import RatingServer
 from models.clock import Clock, SystemClock
 from models.database import Database, open_database
@@ -44,6 +45,7 @@ from models.futures import Wakeups
 from models.tables import meta
 from scheduler.ticker import Counts, Ticker
 from server.desk import WakingIntake
+from server.errors import CannotDo
 from server.faults import faults_from
 from server.health import PROBE_SECONDS, Condition, Health, HealthServer, State, health_app
 from server.limits import ensure_backlog
@@ -184,11 +186,17 @@ class Process:
         pusher.start()
 
     def _open_ivr(self, intake: Intake, wakeups: Wakeups) -> None:
-        released = intake.release_stale_holds().result(_START_SECONDS)
+        try:
+            released = intake.release_stale_holds().result(_START_SECONDS)
+        except TimeoutError:
+            raise CannotDo(f"the database took no write within {_START_SECONDS:.0f} s; see what holds it") from None
         if released:
             log.info("holds of an earlier process released", evaluations=released)
         ivr = self.ivr = RatingServer(intake, self.settings, self.reactor, self.clock, wakeups=wakeups)
-        ivr.start()
+        try:
+            ivr.start()
+        except CannotServe as error:
+            raise CannotDo(str(error)) from error
         self.metrics.watch_calls(ivr.statistics, lambda: ivr.in_progress)
         self.listening["ivr"] = f"{self.settings.ivr.listen.host}:{ivr.port}"
 

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError, ConnectError
 
 from config.values import Address
-from server.health import CannotListen
+from server.errors import CannotDo, CannotListen
 from server.logs import announce, bridge_twisted
 from server.serve import Ending, install_reactor, run_until_signal
 from simulate.caller import Answer, CallReport, Plan, Silent, place_call, request_line
@@ -20,7 +20,7 @@ from simulate.centre import StandInCentre
 __all__ = ["CallOrder", "NobodyThere", "run_call", "run_centre"]
 
 
-class NobodyThere(Exception):
+class NobodyThere(CannotDo):
     """Nothing listens at the address."""
 
 

@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from simulate.caller import Plan, environment_block, request_line
 
-__all__ = ["COMMAND", "Caller", "Huiyin", "run_command", "write_config"]
+__all__ = ["COMMAND", "Caller", "Huiyin", "Program", "run_command", "write_config"]
 
 COMMAND = [sys.executable, "-c", "from server.cli import main; main()"]
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,16 +60,16 @@ def run_command(
     )
 
 
-class Huiyin:
-    """`huiyin serve`, until the end of a `with`."""
+class Program:
+    """A command that runs until it is stopped, at the latest at the end of a `with`."""
 
     def __init__(
-        self, config: Path, *arguments: str, environ: Mapping[str, str] | None = None, prefix: Sequence[str] = ()
+        self, *arguments: str | Path, environ: Mapping[str, str] | None = None, prefix: Sequence[str] = ()
     ) -> None:
         self.lines: list[str] = []
         self._unread: queue.Queue[str | None] = queue.Queue()
         self.process = subprocess.Popen(
-            [*prefix, *COMMAND, "serve", "-c", str(config), *arguments],
+            [*prefix, *COMMAND, *map(str, arguments)],
             env=_environment(environ),
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -103,25 +103,6 @@ class Huiyin:
         self.wait_for(r"\bready: ")
         return self
 
-    def port(self, part: str) -> int:
-        """The port of `ivr`, `console` or `health`, once ready."""
-        for line in self.lines:
-            if match := re.search(rf"\({part}\.listen\) on 127\.0\.0\.1:(\d+)", line):
-                return int(match[1])
-        raise AssertionError(f"{part} does not listen:\n" + "\n".join(self.lines))
-
-    def get(self, path: str, part: str = "console") -> tuple[int, str]:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port(part)}{path}", timeout=10) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
-
-    def readiness(self, part: str = "console") -> dict[str, Any]:
-        document: dict[str, Any] = json.loads(self.get("/readyz", part)[1])
-        return document
-
     def signal(self, number: int = signal.SIGTERM) -> None:
         self.process.send_signal(number)
 
@@ -143,6 +124,42 @@ class Huiyin:
         self._reader.join()
         assert self.process.stderr is not None
         self.process.stderr.close()
+
+
+class Huiyin(Program):
+    """`huiyin serve`."""
+
+    def __init__(
+        self, config: Path, *arguments: str, environ: Mapping[str, str] | None = None, prefix: Sequence[str] = ()
+    ) -> None:
+        super().__init__("serve", "-c", config, *arguments, environ=environ, prefix=prefix)
+
+    def port(self, part: str) -> int:
+        """The port of `ivr`, `console` or `health`, once ready."""
+        for line in self.lines:
+            if match := re.search(rf"\({part}\.listen\) on 127\.0\.0\.1:(\d+)", line):
+                return int(match[1])
+        raise AssertionError(f"{part} does not listen:\n" + "\n".join(self.lines))
+
+    def get(self, path: str, part: str = "console") -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port(part)}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def readiness(self, part: str = "console") -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.get("/readyz", part)[1])
+        return document
+
+    def becomes(self, status: str, part: str = "console") -> dict[str, Any]:
+        """The readiness once it has this status; asked again and again, for nothing tells of it."""
+        end = time.monotonic() + _PATIENCE
+        while (found := self.readiness(part))["status"] != status:
+            assert time.monotonic() < end, found
+            time.sleep(0.05)
+        return found
 
 
 class Caller:

@@ -22,7 +22,8 @@ from ivr.server import Statistics
 from models.door import Door
 from models.errors import CommandFailed
 from models.terms import CallOutcome
-from server.health import PULSE_LIMIT, WRITE_LIMIT, CannotListen, Condition, Health, HealthServer, State, health_app
+from server.errors import CannotListen
+from server.health import PULSE_LIMIT, WRITE_LIMIT, Condition, Health, HealthServer, State, health_app
 from server.metrics import Metrics
 
 

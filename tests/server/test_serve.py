@@ -16,7 +16,7 @@ from sqlalchemy import func, select
 from models.database import open_database
 from models.privacy import Keyring
 from models.tables import calls, evaluations, metadata, outbox
-from tests.server.running import Caller, Huiyin, run_command, write_config
+from tests.server.running import Caller, Huiyin, Program, run_command, write_config
 
 
 def stored(folder: Path) -> list[tuple[str, int]]:
@@ -105,6 +105,63 @@ def held(folder: Path) -> int:
         with database.read_engine.connect() as connection:
             query = select(func.count()).select_from(outbox).where(outbox.c.held_by.is_not(None))
             return connection.execute(query).scalar_one()
+    finally:
+        database.close()
+
+
+# ── towards the centre ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def centre() -> Iterator[Program]:
+    with Program("simulate", "centre", "--listen", "127.0.0.1:0", "--secret", "shared") as started:
+        yield started
+
+
+def rated(server: Huiyin, call: str) -> None:
+    caller = Caller(server.port("ivr"), call=call, agent="1001")
+    caller.until("WAIT FOR DIGIT")
+    caller.press("1")
+    caller.finish()
+    assert caller.variables["HUIYIN_OUTCOME"] == "rated"
+
+
+def test_a_centre_that_refuses_us_degrades_and_loses_nothing(centre: Program, tmp_path: Path) -> None:
+    url = centre.wait_for(r"a centre at (\S+)")[1]
+    section = f'[centre]\nurl = "{url}"\npause = "1h"\nretry_first = "50ms"\nsecret = '
+    with Huiyin(write_config(tmp_path, section + '"wrong"\n')) as server:
+        server.ready()
+        rated(server, "c-1")
+        degraded = server.becomes("degraded")
+        assert degraded["checks"]["push"]["detail"].startswith("the centre refuses us; check centre.secret")
+        assert server.get("/readyz")[0] == 200
+        assert "huiyin_push_paused 1.0" in server.get("/metrics")[1]
+        server.signal()
+        assert server.ended() == 0
+    with Huiyin(write_config(tmp_path, section + '"shared"\n')) as server:
+        server.ready()
+        rated(server, "c-2")
+        listed = run_command("outbox", "retry", "-c", tmp_path / "huiyin.toml")
+        assert listed.returncode == 0, listed.stderr
+        emptied(tmp_path)
+        assert server.readiness()["status"] == "ready"
+        server.signal()
+        assert server.ended() == 0
+    centre.signal()
+    assert centre.ended() == 0
+    assert any("2 evaluations in effect, 0 violations" in line for line in centre.lines)
+
+
+def emptied(folder: Path) -> None:
+    """Waits until nothing is in the outbox any more."""
+    database = open_database("sqlite:///var/huiyin.db", folder)
+    end = time.monotonic() + 30
+    try:
+        with database.read_engine.connect() as connection:
+            while connection.execute(select(func.count()).select_from(outbox)).scalar_one():
+                connection.rollback()
+                assert time.monotonic() < end, "the outbox did not empty"
+                time.sleep(0.05)
     finally:
         database.close()
 
