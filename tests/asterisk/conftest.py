@@ -75,6 +75,18 @@ exten => 207,1,Set(HUIYIN_CASE=LX20260001)
  same => n,Set(HUIYIN_CLOSED=1)
  same => n,Set(HUIYIN_LANG=bo)
  same => n,Goto(201,1)
+; 208: a site with a feature of its own
+exten => 208,1,Set(__DYNAMIC_FEATURES=record)
+ same => n,Answer()
+ same => n,Gosub(huiyin-before,s,1)
+ same => n,Gosub(huiyin-before,s,1)
+ same => n,Verbose(1,features: ${DYNAMIC_FEATURES})
+ same => n,Set(HUIYIN_ARMED=)
+ same => n,Set(HUIYIN_FEATURE=)
+ same => n,Set(__DYNAMIC_FEATURES=record)
+ same => n,Gosub(huiyin-before,s,1)
+ same => n,Verbose(1,without: ${DYNAMIC_FEATURES})
+ same => n,Hangup()
 
 [from-agents]
 include => huiyin-sample-agents

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import time
 from pathlib import Path
 
@@ -65,6 +67,28 @@ def test_nobody_served_leaves_nothing(alone: Asterisk, phones: MakePhones) -> No
         citizen.finish()
     alone.wait_idle()
     assert len(left_for_import(alone)) == known
+
+
+def test_a_server_that_does_not_answer_costs_two_seconds(start_asterisk: StartAsterisk, phones: MakePhones) -> None:
+    """As a machine that is off: Asterisk gives up by itself, and the hangup handler does not try again."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(3):  # the kernel takes these and then answers nobody
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        silent = start_asterisk(agi=f"127.0.0.1:{listener.getsockname()[1]}")
+        start = time.monotonic()
+        with phones(silent).caller("205", (AwaitHangUp(),), number=CALLER) as citizen:
+            citizen.finish()
+        took = time.monotonic() - start
+        silent.wait_idle()
+    # 1.5 s of Answer() and agent, 2 s of Asterisk's own limit.
+    assert 3.0 < took < 5.0
+    assert "went on: error" in silent.log()
+    assert len(left_for_import(silent)) == 1
 
 
 def test_a_server_that_closes_at_once(agi: AgiDouble, asterisk: Asterisk, sipp: Sipp) -> None:

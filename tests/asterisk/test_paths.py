@@ -293,6 +293,18 @@ def test_the_dialplan_goes_on_after_the_rating(agi: AgiDouble, asterisk: Asteris
     assert "went on: rated 5 1" in asterisk.log()[before:]
 
 
+def test_a_sites_own_features_stay(agi: AgiDouble, asterisk: Asterisk, sipp: Sipp) -> None:
+    before = len(asterisk.log())
+    with sipp.caller("208", (AwaitHangUp(),)) as citizen:
+        citizen.finish()
+    asterisk.wait_idle()
+    said = [
+        line.rpartition("app_verbose.c: ")[2] for line in asterisk.log()[before:].splitlines() if "app_verbose" in line
+    ]
+    assert said == ["features: record#huiyin-rate", "without: record"]
+    assert paths(agi) == []
+
+
 # ── keys ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
