@@ -162,6 +162,7 @@ class Listener:
         self._reading = False
         self._rest: Any = None
         self._empty: Deferred[None] | None = None
+        self._stopping = False
 
     # ── the port ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -200,7 +201,13 @@ class Listener:
 
         Args:
             grace: seconds that sessions get to finish by themselves.
+
+        Raises:
+            RuntimeError: it is stopping already.
         """
+        if self._stopping:
+            raise RuntimeError("the port is stopped once")
+        self._stopping = True
         self._close_port()
         self._heads.stop()
         done: Deferred[int] = Deferred()

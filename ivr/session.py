@@ -395,9 +395,10 @@ class Session:
         else:
             if waits_for is _WIRE:
                 self._waiting = True
-            else:
-                assert isinstance(waits_for, Deferred)
+            elif isinstance(waits_for, Deferred):
                 waits_for.addBoth(self._fired)
+            else:
+                self._step(None, TypeError(f"a dialogue can await Asterisk or a Deferred, not {waits_for!r}"))
 
     def _fired(self, result: Any) -> None:
         """The Deferred waited for has fired: it gives its result to the coroutine itself, a failure is thrown."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -188,6 +189,18 @@ async def test_a_dialogue_that_fails_closes_its_connection_and_no_other(twisted_
         good = await place_call(reactor(), Plan("good"), port=listener.port)
     assert bad.commands == good.commands == ["ANSWER"]
     assert twisted_errors.expect(RuntimeError) == 1
+
+
+@on_reactor
+async def test_a_dialogue_that_awaits_another_world_is_told_so(twisted_errors: TwistedErrors) -> None:
+    async def dialogue(session: Session, head: bytes) -> None:
+        await asyncio.sleep(0)
+
+    async with listening(dialogue) as listener:
+        report = await place_call(reactor(), Plan("x"), port=listener.port)
+        assert listener.in_progress == 0
+    assert report.commands == []
+    assert twisted_errors.expect(TypeError) == 1
 
 
 @on_reactor
