@@ -20,10 +20,12 @@ from typing import Any, Protocol
 import structlog
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
+from sqlalchemy.exc import DBAPIError
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
 from models.clock import SHANGHAI, Clock
+from models.errors import StoreError
 
 __all__ = ["STEP", "Counts", "Sweep", "Ticker", "TickerReactor"]
 
@@ -142,6 +144,9 @@ class Ticker:
         began = self._reactor.seconds()
         try:
             counts = await line.sweep()
+        except (StoreError, DBAPIError) as error:
+            # The database is away or full: no bug, so no traceback every few seconds.
+            log.warning("sweep failed", sweep=line.name, cause=type(error).__name__)
         except Exception:
             log.exception("sweep failed", sweep=line.name)
         else:

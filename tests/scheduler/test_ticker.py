@@ -9,10 +9,12 @@ from typing import Any
 import apscheduler.schedulers.base
 import pytest
 import structlog
+from sqlalchemy.exc import OperationalError
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock as TwistedClock
 
 from models.clock import SHANGHAI, TurnedClock
+from models.errors import CommandFailed
 from scheduler.ticker import Counts, Ticker
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=SHANGHAI)
@@ -156,12 +158,22 @@ def test_a_sweep_never_overlaps_itself(world: World, ticker: Ticker) -> None:
     assert len(started) == 2
 
 
-def test_a_sweep_that_fails_is_logged_and_comes_again(world: World, ticker: Ticker) -> None:
+@pytest.mark.parametrize(
+    ("error", "level"),
+    [
+        (LookupError("a bug"), "error"),
+        (CommandFailed("the disk is full"), "warning"),
+        (OperationalError("SELECT 1", None, Exception("gone")), "warning"),
+    ],
+)
+def test_a_sweep_that_fails_is_logged_and_comes_again(
+    world: World, ticker: Ticker, error: Exception, level: str
+) -> None:
     ran: list[int] = []
 
     async def broken() -> None:
         ran.append(1)
-        raise LookupError("the table is gone")
+        raise error
 
     ticker.every(10, "broken", broken)
     ticker.start()
@@ -169,7 +181,7 @@ def test_a_sweep_that_fails_is_logged_and_comes_again(world: World, ticker: Tick
         world.pass_time(25)
     assert len(ran) == 2
     assert [(entry["event"], entry["sweep"], entry["log_level"]) for entry in logs] == [
-        ("sweep failed", "broken", "error")
+        ("sweep failed", "broken", level)
     ] * 2
 
 
