@@ -32,6 +32,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ivr.session import Reactor, Session, SessionEnd
+from models.futures import ReactorTime, Timer
 
 __all__ = ["CannotServe", "Deadlines", "Listener", "Refusal", "TimedReactor", "ensure_file_limit"]
 
@@ -61,10 +62,8 @@ class Refusal(StrEnum):
     LOST = "lost"
 
 
-class TimedReactor(Reactor, Protocol):
-    """What the port needs of the reactor beside that."""
-
-    def callLater(self, delay: float, function: Callable[..., Any], *args: Any) -> Any: ...  # noqa: N802
+class TimedReactor(Reactor, ReactorTime, Protocol):
+    """What the port needs of the reactor (IReactorFDSet and IReactorTime)."""
 
 
 def ensure_file_limit(max_calls: int) -> None:
@@ -94,7 +93,7 @@ class Deadlines(Generic[T]):
         self._seconds = seconds
         self._expire = expire
         self._due: dict[T, float] = {}
-        self._timer: Any = None
+        self._timer: Timer | None = None
 
     def add(self, thing: T) -> None:
         self._due[thing] = self._reactor.seconds() + self._seconds
@@ -160,7 +159,7 @@ class Listener:
         self._sessions: dict[Session, None] = {}
         self._sock: socket.socket | None = None
         self._reading = False
-        self._rest: Any = None
+        self._rest: Timer | None = None
         self._empty: Deferred[None] | None = None
         self._stopping = False
 
@@ -212,7 +211,7 @@ class Listener:
         self._heads.stop()
         done: Deferred[int] = Deferred()
         self._empty = Deferred()
-        timer: Any = None
+        timer: Timer
         cut_off = 0
 
         def cut() -> None:

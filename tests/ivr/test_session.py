@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
+from intake.calls import Stored
 from ivr.agi import (
     HEAD_LIMIT,
     LINE_LIMIT,
@@ -26,9 +27,12 @@ from ivr.agi import (
     Unplayable,
 )
 from ivr.listener import Listener, Refusal
+from ivr.request import Path
 from ivr.session import CallLimit, Session
+from models.terms import CallOutcome, Satisfaction
 from simulate.caller import CallReport, HangUp, Late, Pace, Plan, environment_block, place_call
 from tests.conftest import TwistedErrors
+from tests.ivr.desk import DeskDouble, Fault
 from tests.ivr.raw import connect
 from tests.ivr.serving import RATE, on_reactor, reactor, serving
 
@@ -444,6 +448,99 @@ async def test_a_caller_at_the_limit_gets_the_error_outcome() -> None:
         said = await peer.closed
     assert said.endswith(b'SET VARIABLE "HUIYIN_OUTCOME" "error"\n')
     assert [outcome.value for _, outcome in server.desk.ended] == ["error"]
+
+
+BAD_RATING = [
+    (b"ANSWER", b"200 result=0\n"),
+    (b"EXEC", b"200 result=53\n"),
+    (b"SATISFACTION", b"200 result=1\n"),
+    (b"EVALUATION", b"200 result=1\n"),
+    (b"OUTCOME", b"200 result=1\n"),
+]
+
+
+@on_reactor
+async def test_the_limit_in_the_reason_question_takes_nothing_from_the_rating() -> None:
+    async with serving(ivr={"call_limit": timedelta(seconds=0.5)}) as server:
+        peer = await connect(server.server.port)
+        peer.send(HEAD)
+        for awaited, reply in BAD_RATING:
+            await peer.until(awaited)
+            peer.send(reply)
+        assert (await peer.closed).endswith(b'SET VARIABLE "HUIYIN_OUTCOME" "rated"\n')
+    assert len(server.desk.rated) == len(server.desk.released) == 1
+    assert not server.desk.ended
+
+
+@on_reactor
+async def test_the_limit_while_the_rating_is_being_stored_waits_for_the_store() -> None:
+    desk = DeskDouble(faults={"rate": Fault.QUEUED})
+    async with serving(desk, ivr={"call_limit": timedelta(seconds=0.2), "store_timeout": 5.0}) as server:
+        peer = await connect(server.server.port)
+        peer.send(HEAD)
+        for awaited, reply in BAD_RATING[:2]:
+            await peer.until(awaited)
+            peer.send(reply)
+        await deferLater(reactor(), 0.4)
+        [(_, future)] = desk.pending
+        future.set_result(Stored(True, "e", Satisfaction.VERY_DISSATISFIED, "r", held=True))
+        assert (await peer.closed).endswith(b'SET VARIABLE "HUIYIN_OUTCOME" "rated"\n')
+    assert desk.released == ["r"]
+    assert server.server.statistics.calls == {(Path.RATE, CallOutcome.RATED): 1}
+
+
+@on_reactor
+async def test_a_caller_gone_while_the_rating_is_being_stored_has_rated() -> None:
+    desk = DeskDouble(faults={"rate": Fault.QUEUED})
+    async with serving(desk, ivr={"store_timeout": 5.0}) as server:
+        peer = await connect(server.server.port)
+        peer.send(HEAD)
+        for awaited, reply in BAD_RATING[:2]:
+            await peer.until(awaited)
+            peer.send(reply)
+        await settled(lambda: bool(desk.pending))
+        peer.transport.abortConnection()
+        await peer.closed
+        await deferLater(reactor(), 0.05)
+        assert server.server.in_progress == 1, "the store is still waited for"
+        [(_, future)] = desk.pending
+        future.set_result(Stored(True, "e", Satisfaction.VERY_DISSATISFIED, "r", held=True))
+        await settled(lambda: server.server.in_progress == 0)
+    assert desk.released == ["r"], "no reason can come, so the push goes"
+    assert not desk.ended
+
+
+@pytest.mark.parametrize("refused", [b"ANSWER", b"SATISFACTION"])
+@on_reactor
+async def test_an_asterisk_that_refuses_a_command_does_not_stop_the_rating(refused: bytes) -> None:
+    async with serving() as server:
+        peer = await connect(server.server.port)
+        peer.send(HEAD)
+        for awaited, reply in BAD_RATING[:2]:
+            await peer.until(awaited)
+            peer.send(b"510 Invalid or unknown command\n" if awaited == refused else reply)
+        await peer.until(b"SATISFACTION")
+        if refused == b"SATISFACTION":
+            peer.send(b"510 Invalid or unknown command\n")
+            await peer.until(b"EXEC")
+        assert len(server.desk.rated) == 1
+        peer.transport.abortConnection()
+        await peer.closed
+
+
+@on_reactor
+async def test_an_asterisk_without_background_ends_in_error() -> None:
+    async with serving() as server:
+        peer = await connect(server.server.port)
+        peer.send(HEAD)
+        for awaited, reply in [(b"ANSWER", b"200 result=0\n"), (b"EXEC", b"200 result=-2\n"),
+                               (b"SATISFACTION", b"200 result=1\n"), (b"EVALUATION", b"200 result=1\n")]:  # fmt: skip
+            await peer.until(awaited)
+            peer.send(reply)
+        assert b'"HUIYIN_OUTCOME" "error"' in await peer.until(b"OUTCOME")
+        peer.transport.abortConnection()
+        await peer.closed
+    assert server.server.statistics.prompt_failures == 1
 
 
 @on_reactor
