@@ -271,7 +271,7 @@ class Door:
 
     Args:
         observe: told (commands in the group, seconds from BEGIN to COMMIT) after each committed group.
-        fault: a fault point's switch, for tests only.
+        fault: a fault point's switch, for tests only; called before and after the COMMIT of a group with calls.
     """
 
     def __init__(
@@ -433,9 +433,10 @@ class Door:
                 for place, answer in zip(places, answers, strict=True):
                     results[place] = answer
             unit.check()
-            self._fault("before-commit")
+            fault = self._fault if commands[0].priority is Priority.CALL else _no_fault
+            fault("before-commit")
             transaction.commit()
-            self._fault("after-commit")
+            fault("after-commit")
         except BaseException:
             self._drop_connection()
             raise

@@ -10,13 +10,14 @@ import re
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
 __all__ = ["Calls", "Heard", "call"]
 
-_VARIABLE = re.compile(r'SET VARIABLE (\S+) "?(.*?)"?$')
-_READ = re.compile(r'EXEC Read "?([A-Za-z_]+),([^,"]*)')
+_VARIABLE = re.compile(r'SET VARIABLE "?(\w+)"? "?(.*?)"?$')
+_QUESTION = re.compile(r'EXEC Background "?([^",]*)')
 _STREAM = re.compile(r'STREAM FILE "?([^" ]+)')
 
 
@@ -46,7 +47,6 @@ class Heard:
 def call(port: int, heard: Heard, *, path: str = "rate", parameters: str = "", timeout: float = 20) -> Heard:
     """Calls, presses the keys one question after the other (none left: silence), until the server is done or gone."""
     keys = iter(heard.keys)
-    variables: dict[str, str] = {}
     url = f"agi://127.0.0.1:{port}/{path}?call={quote(heard.call)}&agent=PJSIP%2F2001&queue=support{parameters}"
     head = {
         "agi_network": "yes",
@@ -69,16 +69,14 @@ def call(port: int, heard: Heard, *, path: str = "rate", parameters: str = "", t
                 if match := _VARIABLE.match(line):
                     heard.variables[match[1]] = match[2]
                     reply = "200 result=1"
-                elif match := _READ.match(line):
-                    heard.prompts += match[2].split("&")
+                elif match := _QUESTION.match(line):
+                    heard.prompts += match[1].split("&")
                     key = next(keys, "")
-                    variables[match[1]] = key
-                    variables["READSTATUS"] = "OK" if key else "TIMEOUT"
-                    if key and heard.pressed_at is None:
-                        heard.pressed_at = time.monotonic()
-                elif line.startswith("GET FULL VARIABLE"):
-                    value = re.sub(r"\$\{(\w+)\}", lambda name: variables.get(name[1], ""), line.split(" ", 3)[3])
-                    reply = f"200 result=1 ({value.strip(chr(34))})"
+                    if key:  # pressed while the prompt plays; silence lasts through the wait that follows
+                        reply = f"200 result={ord(key)}"
+                        heard.pressed_at = heard.pressed_at or time.monotonic()
+                elif line.startswith("GET VARIABLE"):
+                    reply = "200 result=1 (SUCCESS)"
                 elif match := _STREAM.match(line):
                     heard.prompts.append(match[1])
                     if match[1].endswith("/thanks"):
@@ -118,9 +116,20 @@ class Calls:
             assert not thread.is_alive()
         return self.heard
 
-    def in_flight(self) -> int:
+    def wait_until_thanked(self, count: int, seconds: float = 60) -> None:
+        """Until so many callers have heard thanks."""
+        deadline = time.monotonic() + seconds
+        while self.thanked() < count:
+            assert time.monotonic() < deadline, f"{self.thanked()} callers were thanked in {seconds:g} s"
+            time.sleep(0.005)
+
+    def at_random_moment(self, after: float, act: Callable[[], None]) -> bool:
+        """Acts after so many seconds, at once whatever happens then; whether a rating was in flight just before."""
+        time.sleep(after)  # the moment is meant to be any
         with self._lock:
-            return sum(heard.in_flight for heard in self.heard)
+            in_flight = any(heard.in_flight for heard in self.heard)
+        act()
+        return in_flight
 
     def thanked(self) -> int:
         with self._lock:
