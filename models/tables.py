@@ -272,7 +272,7 @@ outbox = Table(
     Column("created_at", UtcTime, nullable=False),
     Index("ix_outbox_due", "not_before", **_where("batch_id IS NULL AND state = 'waiting'")),
     Index("ix_outbox_held", "held_by", **_where("held_by IS NOT NULL")),
-    Index(None, "batch_id"),
+    Index("ix_outbox_batch_id", "batch_id", **_where("batch_id IS NOT NULL")),
 )
 
 push_batches = Table(

@@ -193,7 +193,14 @@ def upgrade() -> None:
         sa.Column("created_at", UtcTime(), nullable=False),
         sa.PrimaryKeyConstraint("evaluation_id", name="pk_outbox"),
     )
-    op.create_index("ix_outbox_batch_id", "outbox", ["batch_id"], unique=False)
+    op.create_index(
+        "ix_outbox_batch_id",
+        "outbox",
+        ["batch_id"],
+        unique=False,
+        sqlite_where=sa.text("batch_id IS NOT NULL"),
+        postgresql_where=sa.text("batch_id IS NOT NULL"),
+    )
     op.create_index(
         "ix_outbox_due",
         "outbox",
