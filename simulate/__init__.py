@@ -1,0 +1,1 @@
+"""Stand-ins for the outside: a centre, an Asterisk with its caller. For the demo, tests and drills."""
