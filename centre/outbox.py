@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, func, insert, select, update
 
 from centre.commands import recall_batches
+from models.door import Unit
 from models.ids import new_id
 from models.tables import audit, meta, outbox, push_batches
 from models.terms import OutboxState
@@ -111,7 +112,7 @@ def retry(connection: Connection, now: datetime, *, actor: str, evaluation_ids: 
 
 
 def note(
-    connection: Connection, now: datetime, actor: str, action: str, subject_id: str | None, evaluation_id: str
+    connection: Connection | Unit, now: datetime, actor: str, action: str, subject_id: str | None, evaluation_id: str
 ) -> None:
     """One line of the audit."""
     connection.execute(

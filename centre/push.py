@@ -21,10 +21,9 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import structlog
-from pydantic import SecretStr
 from sqlalchemy import Connection, select
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.logger import Logger
@@ -51,6 +50,7 @@ from centre.commands import (
 from centre.outbox import PROBE
 from centre.payload import Mapper, Site
 from centre.retry import Backoff, Flow
+from centre.settings import PushSettings
 from config.profile import Profile
 from models.clock import Clock
 from models.door import Command, Door
@@ -58,7 +58,7 @@ from models.errors import DoorClosed
 from models.futures import Wakeups
 from models.tables import meta, outbox, push_batches
 
-__all__ = ["POLL", "PushSettings", "PushStatistics", "Pusher"]
+__all__ = ["POLL", "PushStatistics", "Pusher"]
 
 POLL = 1.0
 """Seconds between looks at the outbox that nobody asked for."""
@@ -71,31 +71,6 @@ _SLACK = timedelta(seconds=60)
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
 _twisted_log = Logger()
-
-
-class PushSettings(Protocol):
-    """The part of `[centre]` that the pusher reads (config/settings.py, CentreSection)."""
-
-    @property
-    def url(self) -> str: ...
-    @property
-    def secret(self) -> SecretStr | None: ...
-    @property
-    def batch(self) -> int: ...
-    @property
-    def in_flight(self) -> int: ...
-    @property
-    def timeout(self) -> timedelta: ...
-    @property
-    def keypad_reason_hold(self) -> timedelta: ...
-    @property
-    def reason_hold(self) -> timedelta: ...
-    @property
-    def retry_first(self) -> timedelta: ...
-    @property
-    def retry_most(self) -> timedelta: ...
-    @property
-    def pause(self) -> timedelta: ...
 
 
 @dataclass(slots=True)
@@ -311,14 +286,14 @@ class Pusher:
             while not self._stopping:
                 self._look_again = False
                 taken = await self._take_once()
-                if taken is None or not (self._look_again or (taken.more and taken.batches)):
+                if taken is None or not (self._look_again or (self._declined and taken.batches)):
                     break
         finally:
             self._taking = False
 
     async def _take_once(self) -> Taken | None:
         """None: no room now, or nothing to be had; somebody will look again."""
-        again = sum(not batch.new for batch in self._ours.values())
+        again = sum(not self._ours[batch_id].new for batch_id in self._on_the_way)
         room = self._flow.room(self._reactor.seconds(), len(self._on_the_way), again)
         # A batch that is answered and not yet written down takes no place, but there is an end to that.
         total = min(room.total, 2 * self._flow.limit - len(self._ours))
@@ -347,6 +322,8 @@ class Pusher:
         if taken.buried:
             self.statistics.unmappable += taken.buried
             log.error("records cannot be mapped with this profile; see huiyin outbox list", records=taken.buried)
+        stored = sum(not batch.new for batch in taken.batches)
+        self._declined = stored >= room.again or taken.more
         for batch in taken.batches:
             self._ours[batch.id] = batch
             self._flow.started(self._reactor.seconds(), new=batch.new)
@@ -460,7 +437,7 @@ class Pusher:
         await self._persist(lambda: PostponeBatch(batch.id, self.owner, not_before, error))
 
     def _look_if_declined(self) -> None:
-        """A place is free, and somebody had asked for one."""
+        """A place is free, and the last look left something behind."""
         if self._declined:
             self._look()
 
@@ -531,10 +508,9 @@ def _failed(failure: Failure) -> None:
 
 
 def _something_due(connection: Connection, at: Horizon) -> bool:
-    return (
-        connection.execute(select(outbox.c.evaluation_id).where(outbox_due(at)).limit(1)).first() is not None
-        or connection.execute(select(push_batches.c.id).where(batch_due(at)).limit(1)).first() is not None
-    )
+    looks = [select(outbox.c.evaluation_id).where(due).limit(1) for due in outbox_due(at)]
+    looks.append(select(push_batches.c.id).where(batch_due(at)).limit(1))
+    return any(connection.execute(look).first() is not None for look in looks)
 
 
 def _probe_mark(connection: Connection) -> str | None:

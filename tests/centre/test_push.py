@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, cast
 
 import pytest
 import pytest_twisted
@@ -26,6 +26,14 @@ from tests.centre.rows import PLAIN, SITE, Record, add
 
 reactor: Any = _reactor
 SECRET = "钥匙-secret"
+
+
+P = ParamSpec("P")
+
+
+def on_reactor(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, Any]:
+    """A test that runs on Twisted's reactor and awaits Deferreds."""
+    return cast("Callable[P, Any]", pytest_twisted.ensureDeferred(test))
 
 
 class OffsetClock:
@@ -107,7 +115,7 @@ def centre() -> StandInCentre:
     return made
 
 
-@pytest_twisted.async_yield_fixture
+@pytest_twisted.async_yield_fixture  # type: ignore[untyped-decorator]
 async def bench(database: Database, door: Door, centre: StandInCentre) -> AsyncIterator[Bench]:
     made = Bench(database, door, centre, OffsetClock(), [])
     yield made
@@ -120,7 +128,7 @@ async def bench(database: Database, door: Door, centre: StandInCentre) -> AsyncI
 # ── the straight line ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest_twisted.ensureDeferred
+@on_reactor
 async def test_a_rating_reaches_the_centre_alone_and_at_once(bench: Bench) -> None:
     pusher = bench.pusher()
     [evaluation_id] = bench.add()
@@ -138,7 +146,7 @@ async def test_a_rating_reaches_the_centre_alone_and_at_once(bench: Bench) -> No
     assert pusher.statistics.accepted == 1
 
 
-@pytest_twisted.ensureDeferred
+@on_reactor
 async def test_many_go_in_batches_of_the_size_allowed_each_record_once(bench: Bench) -> None:
     ids = bench.add(95)
     bench.pusher(batch=20)
@@ -151,7 +159,7 @@ async def test_many_go_in_batches_of_the_size_allowed_each_record_once(bench: Be
     assert set(bench.record.pushed) == set(ids)
 
 
-@pytest_twisted.ensureDeferred
+@on_reactor
 async def test_what_another_process_stored_is_found_without_a_wake(bench: Bench) -> None:
     bench.pusher()
     await until(lambda: bool(bench.pushers[0]._ready))
@@ -159,7 +167,7 @@ async def test_what_another_process_stored_is_found_without_a_wake(bench: Bench)
     await bench.centre.holds(1)
 
 
-@pytest_twisted.ensureDeferred
+@on_reactor
 async def test_a_held_rating_waits_for_its_time(bench: Bench) -> None:
     [held] = bench.add(not_before=bench.clock.now() + timedelta(seconds=90), held_by="here/b1")
     pusher = bench.pusher()
@@ -173,7 +181,7 @@ async def test_a_held_rating_waits_for_its_time(bench: Bench) -> None:
     assert held in bench.centre.by_id
 
 
-@pytest_twisted.ensureDeferred
+@on_reactor
 async def test_without_a_centre_the_outbox_waits(bench: Bench) -> None:
     pusher = bench.pusher(url="")
     bench.add()
@@ -201,7 +209,7 @@ WHOLE_REQUEST = [
 
 
 @pytest.mark.parametrize("fault", WHOLE_REQUEST)
-@pytest_twisted.ensureDeferred
+@on_reactor
 async def test_the_same_bytes_go_again_until_they_are_answered(bench: Bench, fault: Fault) -> None:
     ids = bench.add(3)
     bench.centre.plan(fault)
@@ -215,7 +223,7 @@ async def test_the_same_bytes_go_again_until_they_are_answered(bench: Bench, fau
     assert len(bench.record.batches) == 1
 
 
-@pytest_twisted.ensureDeferred
+@on_reactor
 async def test_a_slow_centre_holds_up_its_own_batch_alone(bench: Bench) -> None:
     bench.centre.plan(Fault(FaultKind.SLOW, record="slow-0", seconds=1.5, times=None))
     pusher = bench.pusher()
@@ -230,7 +238,7 @@ async def test_a_slow_centre_holds_up_its_own_batch_alone(bench: Bench) -> None:
     assert len(bench.centre.deliveries) == 2
 
 
-@pytest_twisted.ensureDeferred
+@on_reactor
 async def test_a_centre_that_is_down_is_found_again(bench: Bench) -> None:
     ids = bench.add(2)
     port, url = bench.centre.port, bench.centre.url
@@ -244,7 +252,7 @@ async def test_a_centre_that_is_down_is_found_again(bench: Bench) -> None:
     assert set(bench.centre.by_id) == set(ids)
 
 
-@pytest_twisted.ensureDeferred
+@on_reactor
 async def test_one_refused_record_becomes_a_dead_letter_and_the_others_arrive(bench: Bench) -> None:
     ids = bench.add(5)
     bench.centre.plan(Fault(FaultKind.REFUSE, record="p-2", times=None, reason="部门编码不存在"))
@@ -257,7 +265,7 @@ async def test_one_refused_record_becomes_a_dead_letter_and_the_others_arrive(be
     assert set(bench.centre.by_id) == set(ids) - {ids[2]}
 
 
-@pytest_twisted.ensureDeferred
+@on_reactor
 async def test_a_dead_letter_goes_again_when_somebody_asks(bench: Bench) -> None:
     [evaluation_id] = bench.add()
     bench.centre.plan(Fault(FaultKind.REFUSE))
@@ -270,7 +278,7 @@ async def test_a_dead_letter_goes_again_when_somebody_asks(bench: Bench) -> None
     assert bench.record.verdicts == {evaluation_id: ["rejected", "accepted"]}
 
 
-@pytest_twisted.ensureDeferred
+@on_reactor
 async def test_a_record_that_the_centre_has_already_is_done(bench: Bench) -> None:
     [evaluation_id] = bench.add()
     bench.centre.plan(Fault(FaultKind.DUPLICATE))
@@ -279,7 +287,7 @@ async def test_a_record_that_the_centre_has_already_is_done(bench: Bench) -> Non
     assert bench.record.pushed == {evaluation_id: "duplicate"}
 
 
-@pytest_twisted.ensureDeferred
+@on_reactor
 async def test_members_without_a_verdict_go_in_a_new_batch(bench: Bench) -> None:
     ids = bench.add(4)
     bench.centre.plan(Fault(FaultKind.SILENT, record="p-1", times=2), Fault(FaultKind.SILENT, record="p-3", times=1))
@@ -293,7 +301,7 @@ async def test_members_without_a_verdict_go_in_a_new_batch(bench: Bench) -> None
 
 
 @pytest.mark.parametrize("status", [400, 404, 413, 422])
-@pytest_twisted.ensureDeferred
+@on_reactor
 async def test_a_batch_refused_as_a_whole_is_halved_down_to_the_one_record(bench: Bench, status: int) -> None:
     ids = bench.add(13)
     bench.centre.plan(Fault(FaultKind.STATUS, record="p-5", status=status, times=None, reason="格式错误"))
@@ -307,7 +315,7 @@ async def test_a_batch_refused_as_a_whole_is_halved_down_to_the_one_record(bench
 
 
 @pytest.mark.parametrize("status", [401, 403])
-@pytest_twisted.ensureDeferred
+@on_reactor
 async def test_a_refused_access_pauses_the_push_and_loses_nothing(bench: Bench, status: int) -> None:
     ids = bench.add(3)
     bench.centre.plan(Fault(FaultKind.STATUS, status=status, times=None))
@@ -328,7 +336,7 @@ async def test_a_refused_access_pauses_the_push_and_loses_nothing(bench: Bench, 
     assert pusher.paused is None
 
 
-@pytest_twisted.ensureDeferred
+@on_reactor
 async def test_a_pause_ends_by_itself(bench: Bench) -> None:
     bench.add()
     bench.centre.plan(Fault(FaultKind.STATUS, status=401, times=2))
@@ -338,7 +346,7 @@ async def test_a_pause_ends_by_itself(bench: Bench) -> None:
     assert pusher.paused is None
 
 
-@pytest_twisted.ensureDeferred
+@on_reactor
 async def test_retry_after_is_kept(bench: Bench) -> None:
     bench.add()
     bench.centre.plan(Fault(FaultKind.STATUS, status=429, retry_after="1"))
@@ -348,7 +356,7 @@ async def test_retry_after_is_kept(bench: Bench) -> None:
     assert second.at - first.at >= 1.0
 
 
-@pytest_twisted.ensureDeferred
+@on_reactor
 async def test_a_batch_that_keeps_failing_blocks_nobody(bench: Bench) -> None:
     bench.centre.plan(Fault(FaultKind.STATUS, record="bad-0", status=500, times=None))
     pusher = bench.pusher()
@@ -364,7 +372,7 @@ async def test_a_batch_that_keeps_failing_blocks_nobody(bench: Bench) -> None:
     assert batch.last_error == "HTTP 500"
 
 
-@pytest_twisted.ensureDeferred
+@on_reactor
 async def test_a_record_that_cannot_be_mapped_is_buried_alone(bench: Bench) -> None:
     [broken] = bench.add(name="broken", satisfaction=9)
     ids = bench.add(3)
@@ -382,7 +390,7 @@ class Killed(BaseException):
     """Stands for kill -9 at a fault point: nothing after it runs."""
 
 
-@pytest_twisted.ensureDeferred
+@on_reactor
 async def test_what_was_sent_and_not_marked_goes_again_as_it_was(
     bench: Bench, make_door: Callable[..., Door], twisted_errors: Any
 ) -> None:
@@ -408,7 +416,7 @@ async def test_what_was_sent_and_not_marked_goes_again_as_it_was(
     assert bench.record.pushed == dict.fromkeys(ids, "duplicate")
 
 
-@pytest_twisted.ensureDeferred
+@on_reactor
 async def test_a_back_off_outlives_the_restart(bench: Bench, make_door: Callable[..., Door]) -> None:
     bench.add()
     bench.centre.plan(Fault(FaultKind.STATUS, status=503, retry_after="300"))
@@ -431,7 +439,7 @@ async def poll_passes(pusher: Pusher) -> None:
     await until(lambda: not pusher._tasks)
 
 
-@pytest_twisted.ensureDeferred
+@on_reactor
 async def test_stop_lets_a_request_finish(bench: Bench) -> None:
     [evaluation_id] = bench.add()
     bench.centre.plan(Fault(FaultKind.SLOW, seconds=0.3))
@@ -441,7 +449,7 @@ async def test_stop_lets_a_request_finish(bench: Bench) -> None:
     assert bench.record.pushed == {evaluation_id: "accepted"}
 
 
-@pytest_twisted.ensureDeferred
+@on_reactor
 async def test_stop_cuts_off_what_hangs_and_gives_its_lease_back(bench: Bench, make_door: Callable[..., Door]) -> None:
     bench.add()
     bench.centre.plan(Fault(FaultKind.STALL))
@@ -459,7 +467,7 @@ async def test_stop_cuts_off_what_hangs_and_gives_its_lease_back(bench: Bench, m
 
 
 @pytest.mark.parametrize("back", [timedelta(days=1), timedelta(minutes=3)], ids=["a day", "three minutes"])
-@pytest_twisted.ensureDeferred
+@on_reactor
 async def test_a_clock_set_back_while_we_run_stops_nothing(bench: Bench, back: timedelta) -> None:
     [failing] = bench.add(name="failing")
     bench.centre.plan(Fault(FaultKind.STATUS, record="failing-0", status=500, times=1))
@@ -473,7 +481,7 @@ async def test_a_clock_set_back_while_we_run_stops_nothing(bench: Bench, back: t
     assert set(bench.centre.by_id) == {failing, *waiting, *after}
 
 
-@pytest_twisted.ensureDeferred
+@on_reactor
 async def test_a_clock_set_back_between_two_runs_stops_nothing(bench: Bench) -> None:
     ids = bench.add(2)
     bench.clock.offset -= timedelta(days=1)
@@ -483,7 +491,7 @@ async def test_a_clock_set_back_between_two_runs_stops_nothing(bench: Bench) -> 
 
 
 @pytest.mark.peer
-@pytest_twisted.ensureDeferred
+@on_reactor
 async def test_several_processes_never_send_the_same_batch(postgres_url: str, tmp_path: Path) -> None:
     databases = [Database(parse_url(postgres_url, tmp_path)) for _ in range(3)]
     databases[0].ensure_schema()
