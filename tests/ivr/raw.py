@@ -32,7 +32,7 @@ class Raw(Protocol):
     def connectionLost(self, reason: Failure | None = None) -> None:  # noqa: N802
         waiting, self._waiting = self._waiting, []
         for part, deferred in waiting:
-            deferred.errback(AssertionError(f"closed before {part!r} came: {self.received!r}"))
+            deferred.errback(AssertionError(f"closed before {part!r} came: …{self.received[-200:]!r}"))
         self.closed.callback(self.received)
 
     def until(self, part: bytes) -> Deferred[bytes]:

@@ -148,7 +148,8 @@ def test_a_connection_that_is_gone_before_it_is_taken_is_no_reason_to_rest() -> 
     here._sock = failing  # type: ignore[assignment]
     here._read(True)
     here.doRead()
-    assert refused == failing.errors == []
+    assert refused == []
+    assert failing.errors == []
     assert here in clock.readers
 
 

@@ -303,10 +303,12 @@ async def test_one_byte_at_a_time_is_a_call_like_any_other() -> None:
 @on_reactor
 async def test_a_peer_that_does_not_read_costs_one_command() -> None:
     """The command waits for room; what the peer has in its buffers is not ours to keep."""
-    line = b"NOOP " + b"x" * 20_000_000 + b"\n"
+    line = b"NOOP " + b"x" * 2_000_000 + b"\n"
     sessions: list[Session] = []
 
     async def dialogue(session: Session, head: bytes) -> None:
+        assert session._sock is not None
+        session._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
         sessions.append(session)
         await session.ask(line)
 
@@ -318,7 +320,7 @@ async def test_a_peer_that_does_not_read_costs_one_command() -> None:
         assert 0 < len(sessions[0]._unsent) < len(line), "more than the system's buffers take"
         peer.transport.resumeProducing()
         await peer.until(b"x\n")
-        assert peer.received == line
+        assert (len(peer.received), peer.received[:6]) == (len(line), line[:6])
         assert sessions[0]._unsent == b""
         peer.send(b"200 result=0\n")
         await peer.closed
@@ -327,7 +329,9 @@ async def test_a_peer_that_does_not_read_costs_one_command() -> None:
 @on_reactor
 async def test_a_peer_that_goes_with_a_command_half_written() -> None:
     async def dialogue(session: Session, head: bytes) -> None:
-        await session.ask(b"NOOP " + b"x" * 20_000_000 + b"\n")
+        assert session._sock is not None
+        session._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+        await session.ask(b"NOOP " + b"x" * 2_000_000 + b"\n")
 
     async with listening(dialogue) as listener:
         peer = await connect(listener.port)
