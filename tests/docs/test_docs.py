@@ -134,6 +134,20 @@ def test_every_command_that_a_page_names_exists_with_its_options() -> None:
     assert seen > 20
 
 
+def leaves(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from leaves(command, (*path, name))
+        else:
+            yield (*path, name)
+
+
+def test_every_command_is_named_in_operations() -> None:
+    named = [tuple(words.split()) for page, words, _ in named_commands() if page == "docs/operations.md"]
+    unnamed = [" ".join(path) for path in leaves(main) if not any(words[: len(path)] == path for words in named)]
+    assert unnamed == [], "say in docs/operations.md what it is for"
+
+
 def test_the_check_of_commands_finds_what_is_wrong() -> None:
     assert _COMMAND.findall("huiyin outbox burn -c FILE") == [("outbox burn", " -c FILE")]
     assert _COMMAND.findall("ExecStart=/srv/.venv/bin/huiyin serve -c x") == [("serve", " -c x")]
