@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -315,6 +315,45 @@ def retry(config: Path, evaluations: tuple[str, ...]) -> None:
                 f"{done.letters} of {len(set(evaluations))} are dead letters and go again; see: huiyin outbox list"
             )
         click.echo(f"{done.letters} dead letters and {done.batches} waiting batches go again")
+
+
+@outbox.command()
+@_config_option
+@click.option("--date", "day", type=click.DateTime(["%Y-%m-%d"]), help="The day of the ratings; default: yesterday.")
+def reconcile(config: Path, day: datetime | None) -> None:
+    """Compare a day with what the centre holds; what it lacks goes again."""
+    with _told():
+        settings = _load(config)
+        from centre.reconcile import ReconcileFailed
+        from centre.reconcile import reconcile as run
+        from config.profile import load_profile
+        from models.door import Door
+        from server.serve import install_reactor, run_to_end
+
+        profile = load_profile(settings.centre.profile, settings.directory)
+        clock = SystemClock()
+        compared = day.date() if day else clock.now().astimezone(SHANGHAI).date() - timedelta(days=1)
+        with _database(settings) as database:
+            door = Door(database)
+            reactor = install_reactor()
+            actor = Actor.COMMAND_LINE.value
+            try:
+                report = run_to_end(
+                    reactor, lambda: run(door, settings.centre, profile, reactor, clock, compared, actor=actor)
+                )
+            except ReconcileFailed as error:
+                raise CannotDo(str(error)) from error
+            finally:
+                door.close()
+        for evaluation in report.put_back:
+            click.echo(f"{evaluation}\tgoes again: the centre said once that it has it, and lacks it")
+        for evaluation in report.unknown:
+            click.echo(f"{evaluation}\tis held by the centre and unknown here")
+        click.echo(
+            f"{report.day}: {report.ours} sent, {report.held} held by the centre, {len(report.put_back)} go again, "
+            f"{len(report.unknown)} unknown here",
+            err=True,
+        )
 
 
 # ── stand-ins ─────────────────────────────────────────────────────────────────────────────────────────────────────────

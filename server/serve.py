@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import insert, update
@@ -31,6 +31,7 @@ from twisted.internet.defer import Deferred
 from centre.outbox import Backlog, backlog
 from centre.payload import Site
 from centre.push import Pusher
+from centre.reconcile import DailyReconciliation
 from config.profile import Profile, load_profile
 from config.settings import Settings
 from intake.calls import Rules
@@ -52,13 +53,23 @@ from server.limits import ensure_backlog
 from server.logs import announce, bridge_twisted
 from server.metrics import Metrics
 
-__all__ = ["Ending", "Process", "Role", "install_reactor", "rules_of", "run_until_signal", "serve", "site_of"]
+__all__ = [
+    "Ending",
+    "Process",
+    "Role",
+    "install_reactor",
+    "rules_of",
+    "run_to_end",
+    "run_until_signal",
+    "serve",
+]
 
 FIGURES_SECONDS = 10.0
 _START_SECONDS = 30.0
 _PUSH_GRACE = 10.0
 """Seconds that requests to the centre get on the way out; what is cut off is sent again, the same bytes."""
 
+T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
@@ -85,7 +96,7 @@ def install_reactor() -> Any:
     return reactor
 
 
-def push_calls_of(settings: Settings, profile: Profile) -> PushCalls:
+def _push_calls_of(settings: Settings, profile: Profile) -> PushCalls:
     """Which evaluations of calls are pushed: the configuration's word, else the profile's."""
     return PushCalls((settings.centre.push_calls or profile.push_calls).value)
 
@@ -96,7 +107,7 @@ def rules_of(settings: Settings, profile: Profile) -> Rules:
         key_map=settings.rating.key_map.version,
         area_code=settings.hotline.area_code,
         service_name=settings.hotline.service,
-        push_calls=push_calls_of(settings, profile),
+        push_calls=_push_calls_of(settings, profile),
         keypad_reason_hold=settings.centre.keypad_reason_hold,
         invite_after=settings.schedule.invite_after,
         node=settings.ivr.node_name,
@@ -104,7 +115,7 @@ def rules_of(settings: Settings, profile: Profile) -> Rules:
     )
 
 
-def site_of(settings: Settings) -> Site:
+def _site_of(settings: Settings) -> Site:
     """What the push needs of the configuration beside `[centre]`."""
     hotline = settings.hotline
     return Site(hotline.service, hotline.area_code, hotline.data_source)
@@ -139,6 +150,7 @@ class Process:
         self.ivr: RatingServer | None = None
         self.pusher: Pusher | None = None
         self.ticker: Ticker | None = None
+        self.reconciliation: DailyReconciliation | None = None
         self.web: HealthServer | None = None
         self._backlog = Backlog(waiting=0, dead=0, oldest=timedelta(0))
         self._beat: Any = None
@@ -172,6 +184,8 @@ class Process:
             wake = self.pusher.wake if self.pusher is not None else _nobody
             intake = WakingIntake(door, keyring, self.clock, rules, wake=wake, fault=self.fault)
             self._open_ivr(intake, wakeups)
+        if Role.SCHEDULER in self.roles:
+            self._open_reconciliation(door, profile)
         self._open_ticker(door, wakeups)
         self._open_web()
         self.health.started()
@@ -179,7 +193,7 @@ class Process:
     def _open_push(self, door: Door, profile: Profile) -> None:
         centre = self.settings.centre
         pusher = self.pusher = Pusher(
-            door, centre, profile, self.reactor, self.clock, site=site_of(self.settings), fault=self.fault
+            door, centre, profile, self.reactor, self.clock, site=_site_of(self.settings), fault=self.fault
         )
         self.metrics.watch_push(pusher.statistics)
         self.health.watch("push", self._push_condition)
@@ -199,6 +213,14 @@ class Process:
             raise CannotDo(str(error)) from error
         self.metrics.watch_calls(ivr.statistics, lambda: ivr.in_progress)
         self.listening["ivr"] = f"{self.settings.ivr.listen.host}:{ivr.port}"
+
+    def _open_reconciliation(self, door: Door, profile: Profile) -> None:
+        centre = self.settings.centre
+        wake = self.pusher.wake if self.pusher is not None else _nobody
+        reconciliation = self.reconciliation = DailyReconciliation(
+            door, centre, profile, self.reactor, self.clock, at=centre.reconcile_at, put_back=wake
+        )
+        reconciliation.start()
 
     def _open_ticker(self, door: Door, wakeups: Wakeups) -> None:
         ticker = self.ticker = Ticker(self.reactor, self.clock)
@@ -270,6 +292,8 @@ class Process:
                 log.warning("calls cut off by ivr.stop_grace", calls=cut_off)
         if self.ticker is not None:
             await self.ticker.stop()
+        if self.reconciliation is not None:
+            await self.reconciliation.stop()
         if self.pusher is not None:
             await self.pusher.stop(_PUSH_GRACE)
         if self._beat is not None and self._beat.active():
@@ -321,6 +345,31 @@ def run_until_signal(reactor: Any, ending: Ending) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: reactor.callFromThread(ending.asked))
     reactor.run(installSignalHandlers=False)
+
+
+def run_to_end(reactor: Any, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Runs the reactor for one piece of work and gives its result, or raises what it raised.
+
+    Raises:
+        CannotDo: a signal came first.
+    """
+    done: list[T] = []
+    failed: list[BaseException] = []
+
+    async def run() -> None:
+        try:
+            done.append(await work())
+        except Exception as error:  # noqa: BLE001 (raised again below, outside the reactor)
+            failed.append(error)
+        reactor.stop()
+
+    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(run()))
+    reactor.run()
+    for error in failed:
+        raise error
+    if not done:
+        raise CannotDo("interrupted")
+    return done[0]
 
 
 class Ending:

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError, ConnectError
 
 from config.values import Address
 from server.errors import CannotDo, CannotListen
 from server.logs import announce, bridge_twisted
-from server.serve import Ending, install_reactor, run_until_signal
+from server.serve import Ending, install_reactor, run_to_end, run_until_signal
 from simulate.caller import Answer, CallReport, Plan, Silent, place_call, request_line
 from simulate.centre import StandInCentre
 
@@ -70,20 +69,11 @@ def run_call(address: Address, order: CallOrder) -> CallReport:
         values |= {"case": order.case_no, "closed": "1"}
     answers: list[Answer] = [Silent.SILENT if key in {"-", ""} else key for key in order.keys]
     plan = Plan(request_line("rate", **values), answers=answers, number=order.number, unique_id=call)
-    reports: list[CallReport] = []
-    errors: list[Exception] = []
 
-    async def play() -> None:
-        try:
-            reports.append(await place_call(reactor, plan, address.host, address.port))
-        except Exception as error:  # noqa: BLE001 (raised again below, outside the reactor)
-            errors.append(error)
-        reactor.stop()
+    async def play() -> CallReport:
+        return await place_call(reactor, plan, address.host, address.port)
 
-    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(play()))
-    reactor.run()
-    for error in errors:
-        if isinstance(error, ConnectError):
-            raise NobodyThere(f"nothing answers at {address}; start: huiyin serve -c FILE") from error
-        raise error
-    return reports[0]
+    try:
+        return run_to_end(reactor, play)
+    except ConnectError as error:
+        raise NobodyThere(f"nothing answers at {address}; start: huiyin serve -c FILE") from error

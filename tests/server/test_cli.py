@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,12 +15,13 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import func, select
 
+from models.clock import SHANGHAI
 from models.database import open_database
 from models.door import Door
 from models.privacy import Keyring
-from models.tables import calls, metadata, outbox
+from models.tables import calls, evaluations, metadata, outbox
 from server.cli import main
-from tests.server.running import COMMAND, Caller, Huiyin, run_command, write_config
+from tests.server.running import COMMAND, Caller, Huiyin, Program, run_command, write_config
 
 Run = Callable[..., Result]
 
@@ -255,6 +259,56 @@ def test_the_outbox_is_listed_and_sent_again(tmp_path: Path) -> None:
     assert run_command("outbox", "list", "--state", "dead", "-c", config).stdout == ""
 
 
+def test_a_day_is_compared_with_the_centre(tmp_path: Path) -> None:
+    """A centre that has lost what it had: another, empty one in its place."""
+
+    def centre() -> Program:
+        return Program("simulate", "centre", "--listen", "127.0.0.1:0", "--secret", "shared")
+
+    def config(url: str) -> Path:
+        return write_config(tmp_path, f'[centre]\nurl = "{url}"\nsecret = "shared"\n')
+
+    with centre() as first, Huiyin(config(first.wait_for(r"a centre at (\S+)")[1])) as server:
+        caller = Caller(server.ready().port("ivr"), call="c-1", agent="1001")
+        caller.until("WAIT FOR DIGIT")
+        caller.press("1")
+        caller.finish()
+        day, marked = pushed(tmp_path)
+        server.signal()
+        assert server.ended() == 0
+        same = run_command("outbox", "reconcile", "--date", day, "-c", tmp_path / "huiyin.toml")
+        assert (same.returncode, same.stdout) == (0, "")
+        assert same.stderr == f"{day}: 1 sent, 1 held by the centre, 0 go again, 0 unknown here\n"
+    with centre() as second:
+        path = config(second.wait_for(r"a centre at (\S+)")[1])
+        lost = run_command("outbox", "reconcile", "--date", day, "-c", path)
+        assert lost.returncode == 0
+        assert lost.stdout == f"{marked}\tgoes again: the centre said once that it has it, and lacks it\n"
+        assert run_command("outbox", "list", "-c", path).stdout.startswith(f"{marked}\twaiting\t")
+    gone = run_command("outbox", "reconcile", "-c", path)
+    assert gone.returncode == 1
+    assert gone.stderr.startswith("huiyin: the centre gave no answer")
+    none = run_command("outbox", "reconcile", "-c", write_config(tmp_path))
+    assert none.returncode == 1
+    assert none.stderr == "huiyin: no centre is configured; set centre.url and centre.secret\n"
+
+
+def pushed(folder: Path) -> tuple[str, str]:
+    """The day and the id of the one evaluation, once the centre has it."""
+    database = open_database("sqlite:///var/huiyin.db", folder)
+    end = time.monotonic() + 30
+    query = select(evaluations.c.assess_time, evaluations.c.id, evaluations.c.pushed_at)
+    try:
+        with database.read_engine.connect() as connection:
+            while (row := connection.execute(query).one()).pushed_at is None:
+                connection.rollback()
+                assert time.monotonic() < end, "nothing was pushed"
+                time.sleep(0.05)
+            return row.assess_time.astimezone(SHANGHAI).date().isoformat(), row.id
+    finally:
+        database.close()
+
+
 # ── stand-ins and the demo ────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -295,9 +349,6 @@ def test_the_demo_shows_ratings_arriving(tmp_path: Path) -> None:
 
 
 def test_the_demo_ends_with_ctrl_c(tmp_path: Path) -> None:
-    import os
-    import subprocess
-
     process = subprocess.Popen(
         [*COMMAND, "demo", "--dir", str(tmp_path / "demo")],
         stdout=subprocess.PIPE,
