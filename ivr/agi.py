@@ -52,6 +52,7 @@ __all__ = [
     "command",
     "environment",
     "parse_reply",
+    "set_variable",
 ]
 
 HEAD_LIMIT = 16_384
@@ -213,6 +214,20 @@ def build(method: str, *args: Any) -> bytes:
 
 command: Callable[..., bytes] = lru_cache(maxsize=2048)(build)
 """As `build`, kept: for commands that come again and again, such as prompts."""
+
+
+def set_variable(name: str, value: str) -> bytes:
+    """`build("set_variable", name, value)`, fast for ids: pyst2 builds it once a name, a plain value goes in."""
+    if value.isascii() and value.isalnum():
+        before, after = _around_value(name)
+        return before + value.encode() + after
+    return build("set_variable", name, value)
+
+
+@lru_cache(maxsize=64)
+def _around_value(name: str) -> tuple[bytes, bytes]:
+    before, _, after = build("set_variable", name, "0").rpartition(b"0")
+    return before, after
 
 
 # ── the stream ────────────────────────────────────────────────────────────────────────────────────────────────────────

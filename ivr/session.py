@@ -33,17 +33,16 @@ from ivr.agi import (
     Overlong,
     Reply,
     Unplayable,
-    build,
     checked,
     command,
     parse_reply,
+    set_variable,
 )
 
 __all__ = ["ANY_KEY", "CallLimit", "Owner", "Reactor", "Session", "SessionEnd"]
 
 ANY_KEY = "0123456789*#"
 _READ = 4096
-_LONG = 16
 _SHORTEST_QUESTION = 1.0
 """Seconds; a question that plays for less is looked at (`Session.question`)."""
 _KEYS = {f"200 result={ord(key)}\n".encode(): key for key in ANY_KEY} | {b"200 result=0\n": ""}
@@ -268,8 +267,7 @@ class Session:
 
     async def set_variable(self, name: str, value: str) -> None:
         """Sets a channel variable; works after a hang-up too."""
-        # Short values come again and again, a long one is somebody's id.
-        _done(await self.ask((command if len(value) < _LONG else build)("set_variable", name, value)))
+        _done(await self.ask(set_variable(name, value)))
 
     async def get_variable(self, name: str) -> str:
         """A channel variable's value, "" where it is not set."""

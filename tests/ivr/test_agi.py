@@ -31,6 +31,7 @@ from ivr.agi import (
     command,
     environment,
     parse_reply,
+    set_variable,
 )
 from simulate.caller import Plan, environment_block, words
 
@@ -58,6 +59,19 @@ def test_commands(name: str) -> None:
 def test_a_value_with_a_line_break_is_refused(sign: str, method: str) -> None:
     with pytest.raises(UnsafeValue):
         build(method, "NAME", f"x{sign}y") if method != "get_data" else build(method, f"x{sign}y")
+
+
+@given(
+    st.one_of(st.text(max_size=20), st.from_regex(r"[0-9a-zA-Z]{0,40}", fullmatch=True)), st.sampled_from(["N", 'A"0'])
+)
+def test_the_fast_way_to_a_variable_is_pyst2s(value: str, name: str) -> None:
+    try:
+        line = build("set_variable", name, value)
+    except UnsafeValue:
+        with pytest.raises(UnsafeValue):
+            set_variable(name, value)
+    else:
+        assert set_variable(name, value) == line
 
 
 _values = st.text(st.characters(exclude_characters="\n\r\0", exclude_categories=["Cs"]))
