@@ -19,7 +19,8 @@ run: install ## Make the environment, install, and show ratings arriving (huiyin
 .PHONY: install
 install: $(INSTALLED) ## Make .venv with the command .venv/bin/huiyin, every dependency pinned by hash
 
-$(INSTALLED): requirements/dev.txt setup.cfg pyproject.toml
+# A new top-level package is not found until it is installed again, hence the last one.
+$(INSTALLED): requirements/dev.txt setup.cfg pyproject.toml $(wildcard */__init__.py)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Huiyin needs Python 3.11 or newer; name one: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null \
