@@ -29,6 +29,8 @@ class Fault(Enum):
     """Has started and does not end; cannot be withdrawn."""
     RAISES = auto()
     """The call itself raises: a bug."""
+    BUG = auto()
+    """The future fails with what no store raises."""
     TAKEN = auto()
     """`rate` alone: somebody else rated this call a moment before."""
 
@@ -57,6 +59,8 @@ class DeskDouble:
                 raise RuntimeError(f"{step} is broken on purpose")
             case Fault.FAILS:
                 future.set_exception(CommandFailed("broken on purpose"))
+            case Fault.BUG:
+                future.set_exception(RuntimeError("broken on purpose"))
             case Fault.FAILS_LATER:
                 future.set_running_or_notify_cancel()
                 Timer(0.02, future.set_exception, [CommandFailed("broken on purpose")]).start()
