@@ -79,7 +79,10 @@ class Database:
         self._lock: IO[str] | None = None
         self._shared: Connection | None = None
         if self.is_sqlite:
-            Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+            path = Path(str(url.database))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists():  # its owner's alone, and SQLite gives its -wal and -shm the same mode
+                os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
             self.write_engine = self._sqlite_engine(writes=True)
             self.read_engine = self._sqlite_engine(writes=False)
         else:

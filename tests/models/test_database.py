@@ -96,3 +96,15 @@ def test_a_time_without_offset_is_refused(database: Database) -> None:
     rows = Bulk(audit, ("id", "at", "actor", "action"))
     assert door.write(lambda unit: unit.insert(rows, [(new_id(), naive, "t", "t")])).exception(WAIT) is not None
     door.close()
+
+
+def test_a_new_sqlite_file_is_its_owners_alone(tmp_path: Path) -> None:
+    database = open_database("sqlite:///var/x.db", tmp_path)
+    database.ensure_schema()
+    door = Door(database)
+    assert door.write(lambda unit: None).exception(WAIT) is None
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "var").iterdir()}
+    assert set(modes) >= {"x.db", "x.db-wal"}
+    assert set(modes.values()) == {0o600}
+    door.close()
+    database.close()
