@@ -138,7 +138,7 @@ class TimeRule(_Part):
     def _zone(cls, zone: str) -> str:
         try:
             ZoneInfo(zone)
-        except (OSError, ValueError) as error:
+        except (KeyError, OSError, ValueError) as error:
             raise ValueError("not a time zone; write for instance Asia/Shanghai") from error
         return zone
 

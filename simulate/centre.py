@@ -156,6 +156,7 @@ class StandInCentre:
         self.by_id: dict[str, dict[str, Any]] = {}
         self.deliveries: deque[Delivery] = deque(maxlen=_HISTORY)
         self.requests = 0
+        self.asked = 0
         self.violations: list[str] = []
         self._bodies: dict[str, bytes] = {}
         self._plan: list[_Planned] = []
@@ -268,6 +269,7 @@ class StandInCentre:
 
     def get(self, request: Request) -> Any:
         """GET …/evaluations?date=YYYY-MM-DD"""
+        self.asked += 1
         if not self._signed(request, b""):
             return _answer(request, 401, {"error": "signature"})
         fault = self._next(set(), of_records=False)
@@ -393,7 +395,7 @@ class StandInCentre:
     # ── the control path ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def control(self, request: Request) -> Any:
-        """GET: counts and plan. POST `[fault, …]`: a new plan. DELETE: none."""
+        """GET: plan and counts (`requests`: pushes, `asked`: reconciliations). POST `[fault, …]`: a plan. DELETE: none."""
         if request.method == b"DELETE":
             self.plan()
         elif request.method == b"POST":
@@ -407,6 +409,7 @@ class StandInCentre:
             200,
             {
                 "requests": self.requests,
+                "asked": self.asked,
                 "received": len(self.by_id),
                 "violations": self.violations,
                 "plan": [{"kind": fault.kind, "record": fault.record, "times": fault.times} for fault in self.planned],
