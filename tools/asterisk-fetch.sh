@@ -78,6 +78,8 @@ mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' \
     | awk -v release="$codename" '$2 == release && $3 == "main" { print $1; exit }')
 [ -n "$mirror" ] || missing "apt has no source for Debian '$codename' main, so no mirror is known"
 
+# A run that was killed has left its directory; nobody else is here now.
+rm -rf "$cache"/asterisk-22.making.*
 work=$(mktemp -d "$cache/asterisk-22.making.XXXXXX")
 chmod 755 "$work"
 trap 'rm -rf "$work"' EXIT
@@ -96,9 +98,9 @@ for suite in "${suites[@]}"; do
         fetched=$suite
         break
     fi
-    echo "asterisk-fetch: $suite: $(grep -m1 -E '^E:' "$work/log" || tail -n 1 "$work/log")" >&2
+    reason=$(grep -m1 -E '^E: ' "$work/log" || tail -n 1 "$work/log")
 done
-[ -n "$fetched" ] || missing "Debian's asterisk could not be fetched from apt's mirror (no network?)"
+[ -n "$fetched" ] || missing "Debian's asterisk could not be fetched from apt's mirror: ${reason:-no reason given}"
 
 # Keep the program, the wanted modules, their libraries and the documentation that modules look up at load.
 full=$work/full

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sqlite3
+import subprocess
+import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,6 +21,7 @@ from tests.asterisk.sipp import AwaitHangUp, HangUp, Sipp, Wait
 pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
 CALLER = "13993000003"
+HUIYIN = str(Path(sys.executable).with_name("huiyin"))
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +64,37 @@ def test_a_call_that_ends_with_the_agent_is_left_in_queue_log(alone: Asterisk, p
 
     (fields,) = left_for_import(alone)[known:]
     assert fields[2:] == ["hotline", "PJSIP%2F1001", "HUIYINENDED", CALLER, "", "", "", "zh"]
+
+
+def test_what_queue_log_holds_is_brought_in(alone: Asterisk, phones: MakePhones, tmp_path: Path) -> None:
+    """Asterisk's own file into `huiyin calls import`, twice: each call is there, once, with who served and called."""
+    sipp: Sipp = phones(alone)
+    with sipp.caller("201", (AwaitHangUp(),), number=CALLER) as citizen:
+        citizen.finish()
+    with (
+        sipp.agent(alone.phone_ports["1001"], (AwaitHangUp(),)) as phone,
+        sipp.caller("12345", (Wait(2.0), HangUp()), number=CALLER) as citizen,
+    ):
+        citizen.finish()
+        phone.finish()
+    alone.wait_idle()
+    dialled, queued = (fields[1] for fields in left_for_import(alone)[-2:])
+
+    configuration = tmp_path / "huiyin.toml"
+    configuration.touch()
+    for command in (
+        ["db", "upgrade", "-c", str(configuration)],
+        *[["calls", "import", "--queue-log", str(alone.home / "log" / "queue_log"), "-c", str(configuration)]] * 2,
+    ):
+        done = subprocess.run([HUIYIN, *command], capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stderr
+    with closing(sqlite3.connect(f"file:{tmp_path / 'var' / 'huiyin.db'}?mode=ro", uri=True)) as database:
+        found = {
+            key: rest
+            for key, *rest in database.execute("SELECT call_key, agent, queue, outcome, number_kind FROM calls")
+        }
+    assert found[dialled] == ["2001", None, "not_offered", "mobile"]
+    assert found[queued] == ["1001", "hotline", "not_offered", "mobile"]
 
 
 def test_nobody_served_leaves_nothing(alone: Asterisk, phones: MakePhones) -> None:

@@ -143,28 +143,31 @@ def test_a_case_answered_in_the_call(agi: AgiDouble, asterisk: Asterisk, sipp: S
 
 
 def test_nobody_is_asked_whom_no_agent_served(agi: AgiDouble, asterisk: Asterisk, sipp: Sipp) -> None:
-    cases: list[tuple[str, str, Reaction | None, Sequence[Step]]] = [
+    cases: list[tuple[str, str, Reaction, Sequence[Step]]] = [
         ("gives up in the queue while the phone rings", "12345", Reaction.RING, (Wait(1.5), HangUp())),
         ("gives up while one agent's phone rings", "12346", Reaction.RING, (Wait(1.5), HangUp())),
         ("the agent is busy", "12346", Reaction.BUSY, (AwaitHangUp(),)),
         ("the queue's time is over", "203", Reaction.RING, (AwaitHangUp(),)),
-        ("dials the rating's own extension", "8800", None, (AwaitHangUp(),)),
     ]
     for label, extension, reaction, caller in cases:
         agi.clear()
-        if reaction is None:
-            with sipp.caller(extension, caller, number="1001") as citizen:
-                # Never answered: the extension hangs up on whoever dials it.
-                citizen.process.wait(20)
-        else:
-            with (
-                sipp.agent(asterisk.phone_ports["1001"], reaction=reaction) as phone,
-                sipp.caller(extension, caller, number=CALLER) as citizen,
-            ):
-                citizen.finish()
-                phone.finish()
+        with (
+            sipp.agent(asterisk.phone_ports["1001"], reaction=reaction) as phone,
+            sipp.caller(extension, caller, number=CALLER) as citizen,
+        ):
+            citizen.finish()
+            phone.finish()
         asterisk.wait_idle()
         assert paths(agi) == [], label
+
+
+def test_who_dials_the_ratings_extension_is_not_asked(agi: AgiDouble, asterisk: Asterisk, sipp: Sipp) -> None:
+    before = len(asterisk.log())
+    with sipp.caller("8800", (AwaitHangUp(),), number="1001") as phone:
+        assert phone.process.wait(20) != 0, "refused without an answer, which is no scenario of a caller"
+    asterisk.wait_idle()
+    assert "[s@huiyin-transferred:1]" in asterisk.log()[before:]
+    assert paths(agi) == []
 
 
 def test_an_agent_no_longer_there_does_not_vouch_for_the_next(agi: AgiDouble, asterisk: Asterisk, sipp: Sipp) -> None:
