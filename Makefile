@@ -26,7 +26,7 @@ $(INSTALLED): requirements/dev.txt setup.cfg pyproject.toml $(wildcard */__init_
 	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null \
 		|| { echo "Python's venv is missing; run: apt-get install python3-venv" >&2; exit 1; }
 	@echo "installing into .venv (once; a few minutes at most)"
-	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -c 'import pip, ssl' 2> /dev/null || $(PYTHON) -m venv --clear .venv
 	@$(PIP) install --require-hashes -r requirements/dev.txt
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
