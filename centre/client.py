@@ -23,7 +23,6 @@ from twisted.internet.error import ConnectError, ConnectionRefusedError, DNSLook
 from twisted.internet.interfaces import IConsumer
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone, ResponseFailed
 from twisted.web.http import PotentialDataLoss
@@ -41,7 +40,8 @@ __all__ = ["ANSWER_MOST", "CentreClient", "NoAnswer", "Reactor", "Timer"]
 ANSWER_MOST = 4 * 1024 * 1024
 """Bytes. A batch's results come to some 30 KiB, a day's ids of a large hotline to 1 MiB."""
 
-_log = Logger()
+KEPT = 60
+"""Seconds that an idle connection is kept; firewalls forget one after some minutes without telling."""
 
 
 class Timer(Protocol):
@@ -94,6 +94,7 @@ class CentreClient:
         self._pool = HTTPConnectionPool(reactor, persistent=True)  # type: ignore[no-untyped-call]
         self._pool.maxPersistentPerHost = connections
         self._pool.retryAutomatically = False
+        self._pool.cachedConnectionTimeout = KEPT
         self._agent = Agent(reactor, pool=self._pool, connectTimeout=timeout)  # type: ignore[no-untyped-call]
         self._post_address = (self._base + profile.request.path).encode()
 

@@ -395,7 +395,7 @@ class StandInCentre:
     # ── the control path ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def control(self, request: Request) -> Any:
-        """GET: plan and counts (`requests`: pushes, `asked`: reconciliations). POST `[fault, …]`: a plan. DELETE: none."""
+        """GET: counts (`requests`: pushes, `asked`: reconciliations) and plan. POST `[fault, …]`, DELETE: another."""
         if request.method == b"DELETE":
             self.plan()
         elif request.method == b"POST":
