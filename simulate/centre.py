@@ -165,8 +165,11 @@ class StandInCentre:
         self._port: Any = None
         self._reactor: Any = None
         if journal is not None and journal.exists():
-            for line in journal.read_text("utf-8").splitlines():
+            whole, _, cut_short = journal.read_bytes().rpartition(b"\n")
+            for line in whole.splitlines():
                 self._keep(json.loads(line), write=False)
+            if cut_short:
+                journal.write_bytes(whole + b"\n" if whole else b"")
 
     # ── running ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
