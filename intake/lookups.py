@@ -1,8 +1,8 @@
 """Was this call rated already? Every caller asks that first, so the questions are gathered.
 
-One thread reads for all: while a read runs, or for `GATHER` seconds after one that answered several, those that ask
-share the next. Asterisk is answering the channel meanwhile; nobody waits for this. A read never waits for the writer
-(WAL, MVCC), so a slow disk does not delay the question.
+One thread reads for all: those that ask while a read runs, or within `GATHER` seconds of the first, share the next.
+Asterisk is answering the channel meanwhile; nobody waits for this. A read never waits for the writer (WAL, MVCC), so a
+slow disk does not delay the question.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ class LookUps:
         self._asked: list[tuple[str, Future[Stored | None]]] = []
         self._idle = False
         self._closing = False
-        self._several = False
         self._connection: Connection | None = None
         self._thread: threading.Thread | None = None
 
@@ -65,7 +64,6 @@ class LookUps:
     def _run(self) -> None:
         while asked := self._gather():
             waiting = [(key, future) for key, future in asked if future.set_running_or_notify_cancel()]
-            self._several = len(waiting) > 1
             if waiting:
                 self._answer(waiting)
         self._drop_connection()
@@ -76,7 +74,7 @@ class LookUps:
                 self._idle = True
                 self._condition.wait()
                 self._idle = False
-            if self._several and not self._closing:
+            if len(self._asked) < _MOST and not self._closing:
                 self._condition.wait(GATHER)  # only `close` ends it early: `ask` tells nobody who is not idle
             asked, self._asked = self._asked[:_MOST], self._asked[_MOST:]
             return asked

@@ -81,6 +81,8 @@ def rated(talk: Talk) -> None:
         talk.command("SET VARIABLE HUIYIN_SATISFACTION 5")
         talk.command("SET VARIABLE HUIYIN_EVALUATION 1")
         talk.command("SET VARIABLE HUIYIN_OUTCOME rated")
+    else:
+        talk.command("SET VARIABLE HUIYIN_ENDED stored")
 
 
 class AgiDouble:

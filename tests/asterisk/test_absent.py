@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.asterisk.agi_double import AgiDouble
+from tests.asterisk.agi_double import AgiDouble, Talk
 from tests.asterisk.conftest import MakePhones, StartAsterisk
 from tests.asterisk.rig import Asterisk, free_port
 from tests.asterisk.sipp import AwaitHangUp, HangUp, Sipp, Wait
@@ -128,11 +128,29 @@ def test_a_server_that_does_not_answer_costs_two_seconds(start_asterisk: StartAs
 
 
 def test_a_server_that_closes_at_once(agi: AgiDouble, asterisk: Asterisk, sipp: Sipp) -> None:
-    """Refused, or broken at its first step: no outcome, so the call goes on and is reported at its end."""
+    """Refused, or broken at its first step: no outcome, so the call goes on and is reported at its end; nobody says
+    that it is stored, so it is left in queue_log."""
     agi.script = lambda talk: None
-    before = len(asterisk.log())
+    before, left = len(asterisk.log()), len(left_for_import(asterisk))
     with sipp.caller("205", (AwaitHangUp(),), number=CALLER) as citizen:
         citizen.finish()
     asterisk.wait_idle()
     assert [request.path for request in agi.requests] == ["rate", "ended"]
     assert "went on: error" in asterisk.log()[before:]
+    assert len(left_for_import(asterisk)) == left + 1
+
+
+@pytest.mark.parametrize(("word", "lines"), [("stored", 0), ("error", 1)])
+def test_only_what_is_not_stored_is_left_in_queue_log(
+    agi: AgiDouble, asterisk: Asterisk, sipp: Sipp, word: str, lines: int
+) -> None:
+    def script(talk: Talk) -> None:
+        if talk.request.path == "ended":
+            talk.command(f"SET VARIABLE HUIYIN_ENDED {word}")
+
+    agi.script = script
+    left = len(left_for_import(asterisk))
+    with sipp.caller("205", (AwaitHangUp(),), number=CALLER) as citizen:
+        citizen.finish()
+    asterisk.wait_idle()
+    assert len(left_for_import(asterisk)) == left + lines
