@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from centre.commands import recall_batches
 from models.door import Unit
@@ -87,23 +87,32 @@ class Retried:
     batches: int
 
 
-def retry(connection: Connection, now: datetime, *, actor: str, evaluation_ids: Sequence[str] | None = None) -> Retried:
+def retry(
+    connection: Connection,
+    now: datetime,
+    *,
+    actor: str,
+    evaluation_ids: Sequence[str] | None = None,
+    limit: int | None = None,
+) -> Retried:
     """Sends again: dead letters (all, or these), and every batch that waits for its next try. Audited.
 
     A dead letter is mapped anew with the profile as it is when it is taken; evaluationId and assessNumber stay. A
-    pusher that pauses tries at its next look, within a second.
+    pusher that pauses tries at its next look, within a second. `limit`: at most so many letters in this transaction;
+    while a process takes calls, a caller of this takes 500 at a time until none is left.
     """
     dead = select(outbox.c.evaluation_id, outbox.c.subject_id).where(outbox.c.state == OutboxState.DEAD)
     if evaluation_ids is not None:
         dead = dead.where(outbox.c.evaluation_id.in_(evaluation_ids))
-    letters = connection.execute(dead).all()
-    for letter in letters:
+    letters = connection.execute(dead.limit(limit)).all()
+    if letters:
         connection.execute(
             update(outbox)
-            .where(outbox.c.evaluation_id == letter.evaluation_id, outbox.c.state == OutboxState.DEAD)
-            .values(state=OutboxState.WAITING, reason=None, batch_id=None, held_by=None, tries=0, not_before=now)
+            .where(outbox.c.evaluation_id == bindparam("letter"), outbox.c.state == OutboxState.DEAD)
+            .values(state=OutboxState.WAITING, reason=None, batch_id=None, held_by=None, tries=0, not_before=now),
+            [{"letter": letter.evaluation_id} for letter in letters],
         )
-        note(connection, now, actor, "push.retry", letter.subject_id, letter.evaluation_id)
+        note(connection, now, actor, "push.retry", [(letter.subject_id, letter.evaluation_id) for letter in letters])
     batches = recall_batches(connection, now) if evaluation_ids is None else 0
     mark = new_id()
     if connection.execute(update(meta).where(meta.c.key == PROBE).values(value=mark)).rowcount == 0:
@@ -112,19 +121,21 @@ def retry(connection: Connection, now: datetime, *, actor: str, evaluation_ids: 
 
 
 def note(
-    connection: Connection | Unit, now: datetime, actor: str, action: str, subject_id: str | None, evaluation_id: str
+    connection: Connection | Unit, now: datetime, actor: str, action: str, evaluations: Sequence[tuple[str, str]]
 ) -> None:
-    """One line of the audit."""
-    connection.execute(
-        insert(audit).values(
-            id=new_id(),
-            at=now,
-            actor=actor,
-            action=action,
-            subject_id=subject_id,
-            detail=json.dumps({"evaluation": evaluation_id}),
-        )
-    )
+    """One line of the audit for each evaluation: (subject id, evaluation id)."""
+    lines = [
+        {
+            "id": new_id(),
+            "at": now,
+            "actor": actor,
+            "action": action,
+            "subject_id": subject_id,
+            "detail": json.dumps({"evaluation": evaluation_id}),
+        }
+        for subject_id, evaluation_id in evaluations
+    ]
+    connection.execute(insert(audit), lines)
 
 
 @dataclass(frozen=True, slots=True)

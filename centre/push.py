@@ -67,6 +67,7 @@ _STEP = timedelta(seconds=2)
 """The wall clock went back by more: a step, not slewing."""
 
 _SLACK = timedelta(seconds=60)
+"""By so much the clocks of several machines may differ before one takes another's times for a broken clock's."""
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -269,7 +270,7 @@ class Pusher:
         self._stepped = stepped if stepped > _STEP else timedelta(0)
 
     def _horizon(self) -> Horizon:
-        return Horizon(self._clock.now(), self._hold, self._wait, self._lease, self._stepped)
+        return Horizon(self._clock.now(), self._hold, self._wait, self._lease + _SLACK, self._stepped)
 
     def _look(self) -> None:
         """Takes and sends what there is room for; one look at a time, and one more if somebody asked meanwhile."""

@@ -225,7 +225,8 @@ def _putting_back(ids: Sequence[str], now: datetime, actor: str) -> Callable[[Un
                 .where(evaluations.c.subject_id == row.subject_id, evaluations.c.assess_number == row.assess_number)
                 .values(pushed_at=None, centre_status=None)
             )
-            note(unit, now, actor, "push.put_back", row.subject_id, row.id)
+        if rows:
+            note(unit, now, actor, "push.put_back", [(row.subject_id, row.id) for row in rows])
         return [row.id for row in rows]
 
     return put_back

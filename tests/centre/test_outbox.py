@@ -93,6 +93,21 @@ def test_retry_of_one_leaves_the_others(database: Database) -> None:
     assert {name: row.state for name, row in Record(database).outbox.items()} == {one: "waiting", other: "dead"}
 
 
+def test_retry_in_steps(database: Database) -> None:
+    ids = add(database.write_engine, 5, now=START)
+    for evaluation_id in ids:
+        bury(database, evaluation_id, "x")
+    steps = []
+    while True:
+        with database.write_engine.begin() as connection:
+            steps.append(retry(connection, START, actor="command_line", limit=2).letters)
+        if not steps[-1]:
+            break
+    assert steps == [2, 2, 1, 0]
+    with database.read_engine.connect() as connection:
+        assert len(connection.execute(select(audit)).all()) == 5
+
+
 def test_each_retry_is_news_to_a_pausing_pusher(database: Database) -> None:
     seen = {database.read_meta(PROBE)}
     for _ in range(2):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from centre.outbox import retry
 from centre.push import Pusher
+from centre.retry import CROWD
 from models.database import Database, parse_url
 from models.door import Door
 from simulate.centre import Fault, FaultKind, StandInCentre
@@ -261,6 +264,57 @@ async def test_a_batch_that_keeps_failing_blocks_nobody(bench: Bench) -> None:
     assert set(bench.record.outbox) == {bad}
     [batch] = bench.record.open_batches
     assert batch.last_error == "HTTP 500"
+
+
+@on_reactor
+async def test_a_long_outage_neither_floods_the_centre_nor_delays_the_recovery(bench: Bench) -> None:
+    port, url = bench.centre.port, bench.centre.url
+    await bench.centre.stop()
+    pusher = bench.pusher(url=url, retry_most=60.0)
+    ids: list[str] = []
+    while not pusher.statistics.struggling:
+        [evaluation_id] = bench.add(name=f"p{len(ids)}")
+        ids.append(evaluation_id)
+        sent = pusher.statistics.sent
+        pusher.wake()
+        await until(lambda sent=sent: pusher.statistics.sent > sent)  # type: ignore[misc]
+    tried = pusher.statistics.sent
+    for number in range(30):
+        ids += bench.add(name=f"more{number}")
+        pusher.wake()
+    await poll_passes(pusher)
+    assert len(bench.record.open_batches) <= CROWD + pusher._flow.limit
+    assert pusher.statistics.sent - tried <= 6, "a probe now and then, not one for each rating"
+    bench.centre.listen(reactor, port=port)
+    await bench.settled()
+    assert set(bench.centre.by_id) == set(ids)
+    assert not pusher.statistics.struggling
+
+
+@contextmanager
+def write_lock(database: Database) -> Iterator[None]:
+    """Another program that writes and does not end."""
+    with database.write_engine.connect() as connection:
+        connection.execute(text("SELECT 1" if database.is_sqlite else "LOCK TABLE push_batches IN EXCLUSIVE MODE"))
+        yield
+        connection.rollback()
+
+
+@on_reactor
+async def test_an_answer_that_cannot_be_written_down_is_written_down_later(bench: Bench) -> None:
+    [evaluation_id] = bench.add()
+    bench.centre.plan(Fault(FaultKind.SLOW, seconds=0.3))
+    bench.pusher()
+    await bench.centre.holds(1)
+    with write_lock(bench.database):
+        if bench.database.is_sqlite:
+            await until(lambda: bench.door.statistics.failed_commands >= 1)
+        else:
+            await until(lambda: not bench.pushers[0]._on_the_way)
+        assert bench.record.pushed == {}
+    await bench.settled()
+    assert bench.record.pushed == {evaluation_id: "accepted"}
+    assert len(bench.centre.deliveries) == 1
 
 
 @on_reactor
