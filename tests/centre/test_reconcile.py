@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -180,3 +181,54 @@ async def test_each_day_is_compared_once_and_a_failure_is_made_up_for(bench: Ben
     await daily._look_once()
     assert bench.centre.asked == requests, "a day that is done is not asked for again"
     await daily.stop()
+
+
+class Hasty:
+    """The reactor, whose minutes are milliseconds; the client's time-out stays as long as it is."""
+
+    def __init__(self) -> None:
+        self.delays: list[float] = []
+
+    def callLater(self, delay: float, callable: Any, *args: Any, **kw: Any) -> Any:  # noqa: N802
+        if delay >= 60:
+            self.delays.append(delay)
+            delay /= 10_000
+        return reactor.callLater(delay, callable, *args, **kw)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(reactor, name)
+
+
+@on_reactor
+async def test_the_daily_comparison_runs_by_itself_and_stops(bench: Bench) -> None:
+    ids = add(bench.database.write_engine, 2, now=START)
+    bench.pusher()
+    await bench.settled()
+    bench.centre.forget(ids[0])
+    bench.centre.plan(Fault(FaultKind.STATUS, status=503))
+    hasty = Hasty()
+    clock = TurnedClock(START + timedelta(days=1))
+    daily = DailyReconciliation(
+        bench.door, centre_section(bench), PLAIN, hasty, clock, at=AT, put_back=bench.pushers[0].wake
+    )
+    daily.start()
+    await until(lambda: bench.centre.asked == 2)
+    await until(lambda: not bench.record.outbox and set(bench.centre.by_id) == set(ids))
+    looks = len(hasty.delays)
+    await until(lambda: len(hasty.delays) > looks + 2)
+    await daily.stop()
+    assert hasty.delays[0] == 60.0
+    assert [delay for delay in hasty.delays if delay > 60] == [600.0], "patience with a centre that failed"
+    assert bench.centre.asked == 2
+    assert bench.database.read_meta(RECONCILED) == START.date().isoformat()
+
+
+@on_reactor
+async def test_without_a_centre_nothing_is_compared(bench: Bench) -> None:
+    with pytest.raises(ReconcileFailed, match=r"centre\.url"):
+        await reconcile(bench.door, CentreSection(), PLAIN, reactor, bench.clock, START.date())
+    hasty = Hasty()
+    daily = DailyReconciliation(bench.door, CentreSection(), PLAIN, hasty, bench.clock, at=AT, put_back=lambda: None)
+    daily.start()
+    await daily.stop()
+    assert hasty.delays == []
