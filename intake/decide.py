@@ -87,10 +87,16 @@ class AfterCall:
     sms: bool
 
 
-def after_call(outcome: CallOutcome, kind: NumberKind) -> AfterCall:
-    """An SMS follows, unless the caller chose to skip or no SMS can reach the number."""
+def after_call(outcome: CallOutcome, kind: NumberKind, *, too_old: bool = False) -> AfterCall:
+    """An SMS follows, unless the caller chose to skip, no SMS can reach the number, or the call is long over.
+
+    Args:
+        too_old: it ended more than `schedule.max_age` ago (brought in from queue_log after an outage).
+    """
     if outcome is CallOutcome.SKIPPED:
         return AfterCall(InvitationState.EXPIRED, "skipped", sms=False)
     if kind is not NumberKind.MOBILE:
         return AfterCall(InvitationState.IMPOSSIBLE, kind.value, sms=False)
+    if too_old:
+        return AfterCall(InvitationState.IMPOSSIBLE, "too_old", sms=False)
     return AfterCall(InvitationState.WAITING, None, sms=True)

@@ -8,23 +8,14 @@ from __future__ import annotations
 from concurrent.futures import Future
 from dataclasses import replace
 
-from intake.calls import (
-    CallFacts,
-    EndCall,
-    GiveReason,
-    RateCall,
-    ReleaseHolds,
-    ReleaseStaleHolds,
-    Rules,
-    Stored,
-    _Ids,
-)
+from intake.calls import EndCall, GiveReason, RateCall, ReleaseHolds, ReleaseStaleHolds
 from intake.lookups import LookUps
 from intake.names import CALL_KEY_LENGTH, clean
-from intake.numbers import NumberKind, normalise_number
+from intake.numbers import normalise_number
+from intake.record import CallFacts, Ids, Rules, Stored, Told
 from models.clock import Clock
 from models.door import Door
-from models.privacy import Keyring, SealedNumber
+from models.privacy import Keyring
 from models.terms import CallOutcome, Satisfaction
 
 __all__ = ["Intake"]
@@ -52,10 +43,7 @@ class Intake:
             raw_input: the key as pressed.
             hold: keep the push back until the reason is given, the call is over, or `centre.keypad_reason_hold` is.
         """
-        facts, kind, number = self._taken(facts)
-        return self._door.submit(
-            RateCall(facts, kind, number, satisfaction, raw_input, hold, self._clock.now(), self.rules, _Ids.new())
-        )
+        return self._door.submit(RateCall(self._taken(facts), satisfaction, raw_input, hold))
 
     def give_reason(self, stored: Stored, codes: tuple[str, ...]) -> Future[None]:
         """Stores reason codes with a rating and releases its push."""
@@ -67,19 +55,16 @@ class Intake:
 
     def end_call(self, facts: CallFacts, outcome: CallOutcome, *, source: str = "ivr") -> Future[bool]:
         """Stores a call that is over unrated. The result: whether an SMS invitation waits for it."""
-        facts, kind, number = self._taken(facts)
-        return self._door.submit(
-            EndCall(facts, kind, number, outcome, self._clock.now(), self.rules, _Ids.new(), source)
-        )
+        return self._door.submit(EndCall(self._taken(facts, source), outcome))
 
     def release_stale_holds(self) -> Future[int]:
         """At start: the pushes that an earlier process of this node held back for a caller's reason."""
         return self._door.submit(ReleaseStaleHolds(self.rules, self._clock.now()))
 
-    def _taken(self, facts: CallFacts) -> tuple[CallFacts, NumberKind, SealedNumber | None]:
+    def _taken(self, facts: CallFacts, source: str = "ivr") -> Told:
         number = normalise_number(facts.number)
         sealed = self._keyring.seal(number.value) if number.value is not None else None
-        return (
+        return Told(
             replace(
                 facts,
                 call_key=facts.call_key[:CALL_KEY_LENGTH],
@@ -92,4 +77,8 @@ class Intake:
             ),
             number.kind,
             sealed,
+            self._clock.now(),
+            self.rules,
+            Ids.new(),
+            source,
         )

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 import structlog
 from sqlalchemy import Connection
 
-from intake.calls import Stored, effective_of_calls
+from intake.record import Stored, effective_of_calls
 from models.database import Database
 from models.errors import DoorClosed
 

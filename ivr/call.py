@@ -24,7 +24,7 @@ import structlog
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
-from intake.calls import CallFacts, Stored
+from intake.record import CallFacts, Stored
 from ivr.agi import AGIException, AGIHangup, Unplayable, command
 from ivr.dialogue import (
     SORRY,

@@ -20,8 +20,8 @@ from enum import StrEnum
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
-from intake.calls import CallFacts
 from intake.names import CALL_KEY_LENGTH, clean, normalise_agent
+from intake.record import CallFacts
 
 __all__ = ["Path", "Request", "read_request"]
 

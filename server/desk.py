@@ -10,8 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from intake.calls import CallFacts, Rules, Stored
 from intake.desk import Intake
+from intake.record import CallFacts, Rules, Stored
 from models.clock import Clock
 from models.door import Door
 from models.privacy import Keyring

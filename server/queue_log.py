@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import unquote_to_bytes
 
-from intake.calls import CallFacts
 from intake.desk import Intake
 from intake.names import CALL_KEY_LENGTH, normalise_agent
+from intake.record import CallFacts
 from models.errors import StoreError
 from models.terms import CallOutcome
 

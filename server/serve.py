@@ -34,9 +34,9 @@ from centre.push import Pusher
 from centre.reconcile import DailyReconciliation
 from config.profile import Profile, load_profile
 from config.settings import Settings
-from intake.calls import Rules
 from intake.decide import PushCalls
 from intake.desk import Intake
+from intake.record import Rules
 from ivr.listener import CannotServe
 from ivr.server import RatingServer
 from models.clock import Clock, SystemClock
@@ -110,6 +110,7 @@ def rules_of(settings: Settings, profile: Profile) -> Rules:
         push_calls=_push_calls_of(settings, profile),
         keypad_reason_hold=settings.centre.keypad_reason_hold,
         invite_after=settings.schedule.invite_after,
+        max_age=settings.schedule.max_age,
         node=settings.ivr.node_name,
         boot=secrets.token_hex(8),
     )

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from intake.calls import CallFacts, Rules
 from intake.decide import PushCalls
 from intake.desk import Intake
+from intake.record import CallFacts, Rules
 from ivr.agi import environment
 from ivr.listener import Listener, ensure_file_limit
 from ivr.session import Session

@@ -23,8 +23,8 @@ from centre.payload import Site
 from centre.push import Pusher
 from config.profile import load_profile
 from config.settings import CentreSection
-from intake.calls import CallFacts
 from intake.desk import Intake
+from intake.record import CallFacts
 from models.clock import SystemClock
 from models.database import open_database
 from models.door import Door

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, select
 
-from intake.calls import CallFacts, Rules
 from intake.decide import PushCalls
 from intake.desk import Intake
+from intake.record import CallFacts, Rules
 from models.clock import TurnedClock
 from models.database import Database
 from models.door import Door
@@ -194,6 +194,20 @@ def test_a_call_left_unrated_waits_for_its_sms(
     asked = outcome is not CallOutcome.NOT_OFFERED
     assert invitation.first_asked_at == (START if asked else None)
     assert rows(evaluations) == []
+
+
+@pytest.mark.parametrize(
+    ("hours", "state", "reason"), [(2, "waiting", None), (23.9, "waiting", None), (25, "impossible", "too_old")]
+)
+def test_a_call_brought_in_later_keeps_its_time_and_is_asked_only_within_a_day(
+    intake: Intake, rows: Any, hours: float, state: str, reason: str | None
+) -> None:
+    ended = START - timedelta(hours=hours)
+    intake.end_call(replace(FACTS, at=ended), CallOutcome.NOT_OFFERED, source="queue_log").result(WAIT)
+    [call], [invitation] = rows(calls), rows(invitations)
+    assert (call.ended_at, call.source) == (ended, "queue_log")
+    assert (invitation.state, invitation.reason) == (state, reason)
+    assert invitation.due_at == (None if reason else ended + timedelta(minutes=1))
 
 
 def test_the_hangup_handler_changes_nothing_where_the_dialogue_told_already(intake: Intake, rows: Any) -> None:

@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 import intake.lookups as lookups
-from intake.calls import Stored
 from intake.lookups import LookUps
+from intake.record import Stored
 from models.database import Database
 from models.errors import DoorClosed
 from models.terms import Satisfaction

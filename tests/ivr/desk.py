@@ -11,7 +11,7 @@ from enum import Enum, auto
 from threading import Timer
 from typing import Any
 
-from intake.calls import CallFacts, Stored
+from intake.record import CallFacts, Stored
 from models.errors import CommandFailed
 from models.terms import CallOutcome, Satisfaction
 

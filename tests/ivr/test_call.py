@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from intake.calls import Stored
+from intake.record import Stored
 from models.terms import CallOutcome, Satisfaction
 from simulate.caller import Answer, HangUp, Late, Silent, request_line
 from tests.conftest import TwistedErrors

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from intake.calls import Stored
+from intake.record import Stored
 from ivr.agi import (
     HEAD_LIMIT,
     LINE_LIMIT,

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, select
 
-from intake.calls import Rules
 from intake.decide import PushCalls
 from intake.desk import Intake
+from intake.record import Rules
 from ivr.server import RatingServer
 from models.clock import TurnedClock
 from models.database import Database

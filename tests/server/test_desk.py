@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from intake.calls import CallFacts, Rules
 from intake.decide import PushCalls
+from intake.record import CallFacts, Rules
 from models.clock import TurnedClock
 from models.door import Door
 from models.privacy import Keyring

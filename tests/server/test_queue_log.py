@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from intake.calls import CallFacts, Rules
 from intake.decide import PushCalls
 from intake.desk import Intake
+from intake.record import CallFacts, Rules
 from models.clock import TurnedClock
 from models.door import Door
 from models.privacy import Keyring
@@ -139,6 +139,12 @@ def test_no_text_breaks_the_reader(lines: list[str]) -> None:
 
 
 @pytest.fixture
+def clock() -> TurnedClock:
+    """An hour after the day's last call."""
+    return TurnedClock(datetime.fromtimestamp(1772409701 + 3600, UTC))
+
+
+@pytest.fixture
 def intake(door: Door, keyring: Keyring, clock: TurnedClock) -> Intake:
     rules = Rules(
         key_map="1=5,2=4,3=3,4=2,5=1",
@@ -163,6 +169,7 @@ def test_handing_in_twice_stores_once(door: Door, intake: Intake) -> None:
         ("ast1-1772409601.1", "1002", "12345", "not_offered", "queue_log"),
         ("ast1-1772409701.3", "2001", "12345", "not_offered", "queue_log"),
     ]
+    assert [row.ended_at for row in stored] == [call.facts.at for call in reading.calls]
     states = door.read(lambda c: set(c.execute(select(invitations.c.state)).scalars())).result(10)
     assert states == {InvitationState.WAITING, InvitationState.IMPOSSIBLE}
 
