@@ -13,6 +13,7 @@ would stop every timer.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import secrets
@@ -320,6 +321,7 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
     bridge_twisted()
     process = Process(settings, roles, reactor)
     process.open()
+    _settle_memory()
 
     def up() -> None:
         for part, address in process.listening.items():
@@ -404,6 +406,14 @@ class Ending:
     def _halt(self) -> None:
         if self._reactor.running:
             self._reactor.stop()
+
+
+def _settle_memory() -> None:
+    """What is loaded by now stays for the life of the process: the collector need not look at it again, and looks at
+    what calls leave behind less often than its default, which is made for small programs."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
 
 
 def _nobody() -> None:
