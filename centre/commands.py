@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from sqlalchemy import (
     Boolean,
@@ -200,8 +200,7 @@ def _time(value: Any) -> datetime:
     return when if when.tzinfo is not None else when.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class _Queued:
+class _Queued(NamedTuple):
     """A row of the outbox; without `row` there is a reason why it cannot go."""
 
     evaluation_id: str
@@ -211,19 +210,18 @@ class _Queued:
 
 def _queued(found: Iterable[Row[Any]]) -> list[_Queued]:
     queued = []
-    for found_row in found:
-        evaluation_id, *columns = tuple[Any, ...](found_row)
+    for outbox_row in found:
+        evaluation_id, known_id, project_no, number, time, *rest = tuple[Any, ...](outbox_row)
         own_id = _id(evaluation_id)
-        if columns[0] is None:
+        if known_id is None:
             queued.append(_Queued(own_id, None, "its evaluation is not in the database"))
             continue
-        columns[0] = own_id
         try:
-            columns[3] = _time(columns[3])
+            assess_time = _time(time)
         except (ValueError, TypeError, AttributeError):
             queued.append(_Queued(own_id, None, "its assess_time in the database cannot be read"))
             continue
-        queued.append(_Queued(own_id, EvaluationRow._make(columns)))
+        queued.append(_Queued(own_id, EvaluationRow(own_id, project_no, number, assess_time, *rest)))
     return queued
 
 

@@ -159,10 +159,12 @@ class Mapper:
     def _words(self, row: EvaluationRow) -> str | None:
         if row.comment and not row.comment.isspace():
             return row.comment
-        if row.reasons or not Satisfaction(row.satisfaction).is_bad:
+        if row.reasons or not _IS_BAD[row.satisfaction]:
             return None
         return self._texts.get(row.channel)
 
+
+_IS_BAD = {level.value: level.is_bad for level in Satisfaction}
 
 _AS_STORED = frozenset(source.value for source in Source) & frozenset(EvaluationRow._fields) - {
     *(Source.ASSESS_TIME, Source.CHANNEL, Source.REASONS, Source.SERVICE_NAME, Source.AREA_CODE)

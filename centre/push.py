@@ -17,6 +17,7 @@ from __future__ import annotations
 import random
 import secrets
 import socket
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -49,7 +50,7 @@ from centre.commands import (
 )
 from centre.outbox import PROBE
 from centre.payload import Mapper, Site
-from centre.retry import Backoff, Flow
+from centre.retry import Backoff, Flow, Room
 from centre.settings import PushSettings
 from config.profile import Profile
 from models.clock import Clock
@@ -161,6 +162,8 @@ class Pusher:
         self._stopping = False
         self._cut = False
         self._declined = False
+        self._backlog = False
+        self._queue: deque[tuple[TakenBatch, float]] = deque()
         self._poll_timer: Timer | None = None
         self._timers: set[Timer] = set()
         self._wall_ahead: timedelta | None = None
@@ -206,6 +209,7 @@ class Pusher:
             if timer is not None and timer.active():
                 timer.cancel()
         self._timers.clear()
+        self._queue.clear()
         limit = self._reactor.callLater(self._timeout if grace is None else grace, self._cut_off)
         while self._tasks:
             await DeferredList(list(self._tasks), consumeErrors=True)
@@ -273,9 +277,10 @@ class Pusher:
         return Horizon(self._clock.now(), self._hold, self._wait, self._lease + _SLACK, self._stepped)
 
     def _look(self) -> None:
-        """Takes and sends what there is room for; one look at a time, and one more if somebody asked meanwhile."""
+        """Sends and takes what there is room for; one taking at a time, and one more if somebody asked meanwhile."""
         if self._stopping or not self._ready:
             return
+        self._dispatch()
         if self._taking:
             self._look_again = True
             return
@@ -292,12 +297,17 @@ class Pusher:
         finally:
             self._taking = False
 
+    def _room(self) -> Room:
+        again = sum(not self._ours[batch_id].new for batch_id in self._on_the_way)
+        return self._flow.room(self._reactor.seconds(), len(self._on_the_way), again)
+
     async def _take_once(self) -> Taken | None:
         """None: no room now, or nothing to be had; somebody will look again."""
-        again = sum(not self._ours[batch_id].new for batch_id in self._on_the_way)
-        room = self._flow.room(self._reactor.seconds(), len(self._on_the_way), again)
+        room = self._room()
+        # While there is a backlog, batches are made ready ahead, so that the next one leaves when an answer comes.
+        ahead = self._flow.limit if self._backlog and self._flow.steady(self._reactor.seconds()) else 0
         # A batch that is answered and not yet written down takes no place, but there is an end to that.
-        total = min(room.total, 2 * self._flow.limit - len(self._ours))
+        total = min(room.total + ahead - len(self._queue), 3 * self._flow.limit - len(self._ours))
         self._declined = total <= 0
         if self._declined:
             return None
@@ -308,7 +318,7 @@ class Pusher:
             lease_until=at.now + self._lease,
             total=total,
             again=room.again,
-            new=room.new,
+            new=max(room.new, ahead),
             size=self._size,
             not_these=tuple(self._ours),
             mapper=self.mapper,
@@ -324,12 +334,24 @@ class Pusher:
             self.statistics.unmappable += taken.buried
             log.error("records cannot be mapped with this profile; see huiyin outbox list", records=taken.buried)
         stored = sum(not batch.new for batch in taken.batches)
+        self._backlog = taken.more
         self._declined = stored >= room.again or taken.more
         for batch in taken.batches:
             self._ours[batch.id] = batch
-            self._flow.started(self._reactor.seconds(), new=batch.new)
-            self._task(self._deliver(batch))
+            self._queue.append((batch, self._reactor.seconds()))
+        self._dispatch()
         return taken
+
+    def _dispatch(self) -> None:
+        """Sends what is taken, as far as there is room."""
+        while self._queue and not self._stopping and self._room().total > 0:
+            batch, taken_at = self._queue.popleft()
+            now = self._reactor.seconds()
+            if now - taken_at > self._lease.total_seconds() - self._timeout:
+                del self._ours[batch.id]  # it waited so long that its lease may end on the way: it is taken again
+                continue
+            self._flow.started(now, new=batch.new)
+            self._task(self._deliver(batch))
 
     # ── one batch ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -340,6 +362,7 @@ class Pusher:
                 await self._note(batch, decision)
         finally:
             self._ours.pop(batch.id, None)
+            self._dispatch()
             self._look_if_declined()
 
     async def _send(self, batch: TakenBatch) -> Decision | None:
@@ -365,6 +388,7 @@ class Pusher:
         match decision:
             case Settle():
                 self._answered()
+                self._dispatch()
                 self._look_if_declined()
                 await self._settle(batch, decision)
             case Split(error=error):
@@ -390,6 +414,7 @@ class Pusher:
                 self.statistics.retried += 1
                 self.statistics.errors[error] = self.statistics.errors.get(error, 0) + 1
                 self._show_flow()
+                self._dispatch()
                 log.warning(
                     "push failed; the same batch goes again",
                     records=len(batch.members),

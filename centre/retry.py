@@ -76,6 +76,10 @@ class Flow:
         """The moment before which nothing may be sent; in the past: now."""
         return self._closed_until
 
+    def steady(self, now: float) -> bool:
+        """Nothing keeps us from sending at full width."""
+        return now >= self._closed_until and self.paused is None and not self.struggling
+
     def room(self, now: float, on_the_way: int, again_on_the_way: int) -> Room:
         """What may start now, with so many on the way (`again_on_the_way` of them not for the first time)."""
         free = self.limit - on_the_way
