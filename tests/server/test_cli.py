@@ -165,9 +165,11 @@ def test_upgrade_of_a_newer_database(run: Run, tmp_path: Path) -> None:
     assert result.stderr == "huiyin: the database was made by a newer Huiyin; use that version\n"
 
 
-LOG = """\
-1772409601|ast1-1.1|12345|NONE|ENTERQUEUE||13800000001|1
-1772409700|ast1-1.1|12345|PJSIP/1002|COMPLETEAGENT|9|90|1
+ENDED = int(time.time()) - 3600
+"""An hour ago: a call that ended long before would be stored and not asked any more."""
+LOG = f"""\
+{ENDED - 99}|ast1-1.1|12345|NONE|ENTERQUEUE||13800000001|1
+{ENDED}|ast1-1.1|12345|PJSIP/1002|COMPLETEAGENT|9|90|1
 """
 
 
