@@ -25,6 +25,12 @@ IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 _left_out: dict[str, set[str]] = {}
 
 
+def pytest_collection_finish() -> None:
+    """Every test looks for forgotten Deferreds; what was imported by now holds none and need not be looked through."""
+    gc.collect()
+    gc.freeze()
+
+
 # ── what cannot be had here ───────────────────────────────────────────────────────────────────────────────────────────
 
 
