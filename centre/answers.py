@@ -104,6 +104,8 @@ class Pause:
     error: str
 
 
+_ACCEPTED = Word(Verdict.ACCEPTED)
+
 Decision = Settle | Retry | Split | Pause
 
 
@@ -145,18 +147,27 @@ def _read_results(body: bytes, members: Sequence[str], rule: AnswerRule) -> Sett
     results = content.get(rule.list) if isinstance(content, dict) else None
     if not isinstance(results, list):
         return Retry("the answer holds no list of results")
-    asked = {plain_id(member): member for member in members}
+    exactly = frozenset(members)
+    loosely: dict[str, str] | None = None
     verdicts = _verdicts(rule)
     found = _Findings()
     for result in results:
         if not isinstance(result, dict):
             continue
-        member = asked.get(plain_id(result.get(rule.id)))
-        if member is None:
-            found.strangers += 1
+        member = result.get(rule.id)
+        if not isinstance(member, str) or member not in exactly:
+            loosely = loosely or {plain_id(known): known for known in members}
+            member = loosely.get(plain_id(member))
+            if member is None:
+                found.strangers += 1
+                continue
+        status = result.get(rule.status)
+        verdict = verdicts.get(status) if isinstance(status, str) else None
+        if verdict is None and (verdict := verdicts.get(str(status).strip().casefold())) is None:
             continue
-        verdict = verdicts.get(str(result.get(rule.status)).strip().casefold())
-        if verdict is not None:
+        if verdict is Verdict.ACCEPTED and member not in found.words:
+            found.words[member] = _ACCEPTED
+        else:
             _note(found, member, verdict, result.get(rule.reason), rule)
     for member in found.contradicted:
         found.words.pop(member, None)

@@ -13,6 +13,7 @@ Rules kept here:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     delete,
+    func,
     literal_column,
     or_,
     select,
@@ -200,57 +202,48 @@ def _time(value: Any) -> datetime:
     return when if when.tzinfo is not None else when.replace(tzinfo=UTC)
 
 
-class _Queued(NamedTuple):
-    """A row of the outbox; without `row` there is a reason why it cannot go."""
+class _Found(NamedTuple):
+    """Rows read, and the evaluation ids of those that cannot be sent, with why."""
 
-    evaluation_id: str
-    row: EvaluationRow | None
-    unfit: str = ""
+    rows: list[EvaluationRow]
+    unfit: list[tuple[str, str]]
 
 
-def _queued(found: Iterable[Row[Any]]) -> list[_Queued]:
-    queued = []
-    for outbox_row in found:
-        evaluation_id, known_id, project_no, number, time, *rest = tuple[Any, ...](outbox_row)
-        own_id = _id(evaluation_id)
-        if known_id is None:
-            queued.append(_Queued(own_id, None, "its evaluation is not in the database"))
+def _read(found: Iterable[Row[Any]]) -> _Found:
+    rows: list[EvaluationRow] = []
+    unfit: list[tuple[str, str]] = []
+    for values in map(tuple[Any, ...], found):
+        own_id = _id(values[0])
+        if values[1] is None:
+            unfit.append((own_id, "its evaluation is not in the database"))
             continue
         try:
-            assess_time = _time(time)
+            assess_time = _time(values[4])
         except (ValueError, TypeError, AttributeError):
-            queued.append(_Queued(own_id, None, "its assess_time in the database cannot be read"))
+            unfit.append((own_id, "its assess_time in the database cannot be read"))
             continue
-        queued.append(_Queued(own_id, EvaluationRow(own_id, project_no, number, assess_time, *rest)))
-    return queued
+        rows.append(EvaluationRow._make((own_id, values[2], values[3], assess_time, *values[5:])))
+    return _Found(rows, unfit)
 
 
-@dataclass(frozen=True, slots=True)
-class _Draft:
-    """What a number of queued rows comes to: one body, and those that cannot be in one."""
-
-    body: bytes
-    rows: tuple[EvaluationRow, ...]
-    unfit: tuple[tuple[str, str], ...]
-
-
-def _draft(queued: Sequence[_Queued], mapper: Mapper) -> _Draft:
-    rows = [item.row for item in queued if item.row is not None]
-    unfit = [(item.evaluation_id, item.unfit) for item in queued if item.row is None]
+def _draft(rows: list[EvaluationRow], mapper: Mapper, unfit: list[tuple[str, str]]) -> TakenBatch | None:
+    """A batch of these rows, less those that cannot be mapped, which are added to `unfit`; None: nothing is left."""
     try:
         body = mapper.body(rows)
     except Unmappable:
         rows, bad = mapper.sort_out(rows)
         unfit += [(row.evaluation_id, why) for row, why in bad]
         body = mapper.body(rows)
-    return _Draft(body, tuple(rows), tuple(unfit))
+    if not rows:
+        return None
+    return TakenBatch(new_id(), body, tuple([row.evaluation_id for row in rows]), 0, new=True)
 
 
 _BURY = Many(
     update(outbox)
     .where(outbox.c.evaluation_id == bindparam("evaluation"))
     .values(state=OutboxState.DEAD.value, reason=bindparam("why"), batch_id=None),
-    ("why", "evaluation"),
+    ("evaluation", "why"),
 )
 
 
@@ -277,14 +270,15 @@ class Taken:
     buried: int
 
 
-_MOVE_TO_BATCH = (
+_MOVE_TO_BATCH = Many(
     update(outbox)
     .where(
         outbox.c.evaluation_id.in_(
             select(push_members.c.evaluation_id).where(push_members.c.batch_id == bindparam("batch"))
         )
     )
-    .values(batch_id=bindparam("batch"))
+    .values(batch_id=bindparam("batch")),
+    ("batch",),
 )
 _DUE_ROWS = (
     select(_raw(outbox.c.evaluation_id), *_ROW)
@@ -358,22 +352,21 @@ class TakeBatches:
         if limit <= 0:
             return Taken((), more=False, buried=0)
         wanted = limit * self.size
-        queued: list[_Queued] = []
+        rows: list[EvaluationRow] = []
+        unfit: list[tuple[str, str]] = []
         for due in outbox_due(self.at):
-            if len(queued) < wanted:
-                query = _DUE_ROWS.where(due).limit(wanted - len(queued))
-                queued += _queued(unit.execute(query).all())
-        batches: list[TakenBatch] = []
-        buried: list[tuple[str, str]] = []
-        for start in range(0, len(queued), self.size):
-            draft = _draft(queued[start : start + self.size], self.mapper)
-            buried += [(why, evaluation_id) for evaluation_id, why in draft.unfit]
-            if draft.rows:
-                members = tuple(row.evaluation_id for row in draft.rows)
-                batches.append(TakenBatch(new_id(), draft.body, members, 0, new=True))
-        unit.many(_BURY, buried)
+            if (left := wanted - len(rows) - len(unfit)) > 0:
+                found = _read(unit.execute(_DUE_ROWS.where(due).limit(left)).all())
+                rows += found.rows
+                unfit += found.unfit
+        more = len(rows) + len(unfit) >= wanted
+        drafts = [
+            _draft(rows[start : start + self.size], self.mapper, unfit) for start in range(0, len(rows), self.size)
+        ]
+        batches = tuple([batch for batch in drafts if batch is not None])
+        unit.many(_BURY, unfit)
         _store(unit, batches, self.at.now, lease=(self.owner, self.lease_until))
-        return Taken(tuple(batches), len(queued) == wanted, len(buried))
+        return Taken(batches, more, len(unfit))
 
 
 def _store(
@@ -395,43 +388,73 @@ def _store(
         _NEW_MEMBERS,
         [(batch.id, member, place) for batch in batches for place, member in enumerate(batch.members)],
     )
-    for batch in batches:
-        unit.execute(_MOVE_TO_BATCH, {"batch": batch.id})
+    unit.many(_MOVE_TO_BATCH, [(batch.id,) for batch in batches])
 
 
 # ── what became of a batch ────────────────────────────────────────────────────────────────────────────────────────────
 
-_CLOSE = (
+_STILL_OPEN = select(push_batches.c.id).where(push_batches.c.id.in_(bindparam("batches", expanding=True)), _OPEN)
+_CLOSE = Many(
     update(push_batches)
-    .where(push_batches.c.id == bindparam("batch"), _OPEN)
-    .values(state=bindparam("next"), answered_at=bindparam("at"), body=None, lease_owner=None, lease_until=None)
+    .where(push_batches.c.id == bindparam("batch"))
+    .values(
+        state=bindparam("next"),
+        answered_at=bindparam("at"),
+        last_error=func.coalesce(bindparam("error"), push_batches.c.last_error),
+        body=None,
+        lease_owner=None,
+        lease_until=None,
+    ),
+    ("batch", "next", "at", "error"),
 )
-_ALL_SAME = update(push_members).where(push_members.c.batch_id == bindparam("batch")).values(verdict=bindparam("word"))
+
+
+def _still_open(unit: Unit, batch_ids: Sequence[str]) -> set[str]:
+    """Which of these batches nobody has settled or split yet; they stay locked until the end of the transaction."""
+    found = unit.execute(_STILL_OPEN.with_for_update(), {"batches": sorted(set(batch_ids))})
+    return {row.id for row in found}
+
+
+_ALL_SAME = Many(
+    update(push_members).where(push_members.c.batch_id == bindparam("batch")).values(verdict=bindparam("word")),
+    ("batch", "word"),
+)
 _ONE_WORD = Many(
     update(push_members)
     .where(push_members.c.batch_id == bindparam("batch"), push_members.c.evaluation_id == bindparam("evaluation"))
     .values(verdict=bindparam("word"), reason=bindparam("why")),
-    ("word", "why", "batch", "evaluation"),
+    ("batch", "evaluation", "word", "why"),
 )
 
 
 def _told(*verdicts: Verdict) -> Any:
     """The members of a batch that were told so."""
+    words = ", ".join(f"'{verdict}'" for verdict in verdicts)
     return select(push_members.c.evaluation_id).where(
-        push_members.c.batch_id == bindparam("batch"), push_members.c.verdict.in_([word.value for word in verdicts])
+        push_members.c.batch_id == bindparam("batch"), push_members.c.verdict.op("IN")(literal_column(f"({words})"))
     )
 
 
 _MARK = {
-    verdict: update(evaluations)
-    .where(evaluations.c.id.in_(_told(verdict)))
-    .values({"centre_status": verdict.value} | ({} if verdict is Verdict.REJECTED else {"pushed_at": bindparam("at")}))
+    verdict: Many(
+        update(evaluations)
+        .where(evaluations.c.id.in_(_told(verdict)))
+        .values(
+            centre_status=verdict.value,
+            pushed_at=evaluations.c.pushed_at if verdict is Verdict.REJECTED else bindparam("at"),
+        ),
+        ("batch",) if verdict is Verdict.REJECTED else ("batch", "at"),
+    )
     for verdict in Verdict
 }
-_DONE = delete(outbox).where(
-    outbox.c.batch_id == bindparam("batch"),
-    outbox.c.evaluation_id.in_(_told(Verdict.ACCEPTED, Verdict.DUPLICATE)),
+_DONE = Many(
+    delete(outbox).where(
+        outbox.c.batch_id == bindparam("batch"),
+        outbox.c.evaluation_id.in_(_told(Verdict.ACCEPTED, Verdict.DUPLICATE)),
+    ),
+    ("batch",),
 )
+_ALL_DONE = Many(delete(outbox).where(outbox.c.batch_id == bindparam("batch")), ("batch",))
 _LEFT = select(_raw(outbox.c.evaluation_id), outbox.c.tries).where(outbox.c.batch_id == bindparam("batch"))
 _PUT_BACK = Many(
     update(outbox)
@@ -470,25 +493,47 @@ class SettleBatch:
 
     @classmethod
     def run(cls, unit: Unit, commands: Sequence[Self]) -> Sequence[Settled]:
-        return [command._settle(unit) for command in commands]
+        is_open = _still_open(unit, [command.batch_id for command in commands])
+        first: dict[str, Self] = {}
+        for command in commands:
+            if command.batch_id in is_open:
+                first.setdefault(command.batch_id, command)
+        settling = list(first.values())
+        unit.many(_CLOSE, [(each.batch_id, BatchState.ANSWERED.value, each.now, None) for each in settling])
+        whole = {each.batch_id: verdict for each in settling if (verdict := each._one_word_for_all()) is not None}
+        unit.many(_ALL_SAME, [(batch_id, verdict.value) for batch_id, verdict in whole.items()])
+        for verdict in (Verdict.ACCEPTED, Verdict.DUPLICATE):
+            marking = [(each.batch_id, each.now) for each in settling if whole.get(each.batch_id) is verdict]
+            unit.many(_MARK[verdict], marking)
+        unit.many(_ALL_DONE, [(batch_id,) for batch_id in whole])
+        settled = {
+            each.batch_id: each._settled_whole(whole[each.batch_id])
+            if each.batch_id in whole
+            else each._settle_each(unit)
+            for each in settling
+        }
+        late = Settled(applied=False)
+        return [settled[each.batch_id] if first.get(each.batch_id) is each else late for each in commands]
 
-    def _settle(self, unit: Unit) -> Settled:
-        closing = {"batch": self.batch_id, "next": BatchState.ANSWERED.value, "at": self.now}
-        if unit.execute(_CLOSE, closing).rowcount == 0:
-            return Settled(applied=False)
+    def _one_word_for_all(self) -> Verdict | None:
+        """Accepted or duplicate, where every member was told that; nearly every batch."""
+        said = {word.verdict for word in self.words.values()}
+        if len(self.words) == len(self.members) and len(said) == 1 and Verdict.REJECTED not in said:
+            return said.pop()
+        return None
+
+    def _settled_whole(self, verdict: Verdict) -> Settled:
+        count = len(self.members)
+        return Settled(True, accepted=count) if verdict is Verdict.ACCEPTED else Settled(True, duplicate=count)
+
+    def _settle_each(self, unit: Unit) -> Settled:
         told = [(member, self.words[member]) for member in self.members if member in self.words]
-        counts = {verdict: sum(word.verdict is verdict for _, word in told) for verdict in Verdict}
-        batch = {"batch": self.batch_id}
-        if len(told) == len(self.members) in (counts[Verdict.ACCEPTED], counts[Verdict.DUPLICATE]):
-            unit.execute(_ALL_SAME, {**batch, "word": told[0][1].verdict.value})
-        else:
-            unit.many(_ONE_WORD, [(word.verdict.value, word.reason, self.batch_id, member) for member, word in told])
-        for verdict, statement in _MARK.items():
-            if counts[verdict]:
-                unit.execute(statement, batch if verdict is Verdict.REJECTED else {**batch, "at": self.now})
-        if counts[Verdict.ACCEPTED] or counts[Verdict.DUPLICATE]:
-            unit.execute(_DONE, batch)
-        unit.many(_BURY, [(word.reason, member) for member, word in told if word.verdict is Verdict.REJECTED])
+        counts = Counter(word.verdict for _, word in told)
+        unit.many(_ONE_WORD, [(self.batch_id, member, word.verdict.value, word.reason) for member, word in told])
+        for verdict in counts:
+            unit.many(_MARK[verdict], [(self.batch_id,) if verdict is Verdict.REJECTED else (self.batch_id, self.now)])
+        unit.many(_DONE, [(self.batch_id,)])
+        unit.many(_BURY, [(member, word.reason) for member, word in told if word.verdict is Verdict.REJECTED])
         without = self._put_back(unit) if len(told) < len(self.members) else 0
         return Settled(True, counts[Verdict.ACCEPTED], counts[Verdict.DUPLICATE], counts[Verdict.REJECTED], without)
 
@@ -525,24 +570,18 @@ class SplitBatch:
         return [command._split(unit) for command in commands]
 
     def _split(self, unit: Unit) -> bool:
-        closing = {"batch": self.batch_id, "next": BatchState.SPLIT.value, "at": self.now}
-        if unit.execute(_CLOSE, closing).rowcount == 0:
+        if not _still_open(unit, [self.batch_id]):
             return False
-        unit.execute(_NOTE_ERROR, {"batch": self.batch_id, "error": self.error})
-        queued = _queued(unit.execute(_MEMBER_ROWS, {"batch": self.batch_id}).all())
-        middle = (len(queued) + 1) // 2
-        halves = []
-        for half in (queued[:middle], queued[middle:]):
-            draft = _draft(half, self.mapper)
-            unit.many(_BURY, [(why, evaluation_id) for evaluation_id, why in draft.unfit])
-            if draft.rows:
-                members = tuple(row.evaluation_id for row in draft.rows)
-                halves.append(TakenBatch(new_id(), draft.body, members, 0, new=True))
+        unit.many(_CLOSE, [(self.batch_id, BatchState.SPLIT.value, self.now, self.error)])
+        rows, unfit = _read(unit.execute(_MEMBER_ROWS, {"batch": self.batch_id}).all())
+        middle = (len(rows) + 1) // 2
+        drafts = [_draft(half, self.mapper, unfit) for half in (rows[:middle], rows[middle:])]
+        unit.many(_BURY, unfit)
+        halves = [half for half in drafts if half is not None]
         _store(unit, halves, self.now, lease=(None, None), parent=self.batch_id)
         return True
 
 
-_NOTE_ERROR = update(push_batches).where(push_batches.c.id == bindparam("batch")).values(last_error=bindparam("error"))
 _POSTPONE = (
     update(push_batches)
     .where(push_batches.c.id == bindparam("batch"), _OPEN, push_batches.c.lease_owner == bindparam("owner"))

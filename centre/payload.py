@@ -15,6 +15,9 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
+from json.encoder import encode_basestring
+from operator import itemgetter
 from typing import Any, NamedTuple, cast
 from zoneinfo import ZoneInfo
 
@@ -64,13 +67,13 @@ class Site:
 
 
 Getter = Callable[[EvaluationRow], Value | None]
+Writer = Callable[[EvaluationRow], str]
 
 
 class Mapper:
     """A profile made ready to map many evaluations."""
 
     def __init__(self, profile: Profile, site: Site) -> None:
-        self._list = profile.request.list
         self._zone = ZoneInfo(profile.time.zone)
         self._format = profile.time.format
         self._texts: dict[str, str] = {
@@ -78,21 +81,8 @@ class Mapper:
             Channel.SMS: profile.bad_without_reason.sms,
         }
         self._site = site
-        self._fields = [
-            (name, _place(rule), self._field(rule), rule.unknown is Unknown.OMIT)
-            for name, rule in profile.fields.items()
-        ]
-
-    def record(self, row: EvaluationRow) -> dict[str, Value]:
-        """The fields of one evaluation, in the profile's order."""
-        fields: dict[str, Value] = {}
-        for name, place, value_of, omit in self._fields:
-            value: Any = row[place] if place is not None else value_of(row)
-            if value is not None:
-                fields[name] = value
-            elif not omit:
-                fields[name] = ""
-        return fields
+        self._head = f"{{{_json(profile.request.list)}:["
+        self._writers = self._pieces(profile)
 
     def body(self, rows: Iterable[EvaluationRow]) -> bytes:
         """The body of a batch.
@@ -100,9 +90,10 @@ class Mapper:
         Raises:
             Unmappable: one of the rows is to blame; `sort_out` finds it.
         """
+        writers = self._writers
         try:
-            content = {self._list: [self.record(row) for row in rows]}
-            return json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+            records = ["{" + "".join([write(row) for write in writers])[:-1] + "}" for row in rows]
+            return "".join((self._head, ",".join(records), "]}")).encode()
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise Unmappable(f"cannot be mapped with this profile: {type(error).__name__}") from error
 
@@ -119,22 +110,46 @@ class Mapper:
                 good.append(row)
         return good, bad
 
-    def _field(self, rule: FieldRule) -> Getter:
+    def _pieces(self, profile: Profile) -> list[Writer]:
+        """What writes a row, piece by piece; neighbouring fields that take few values are one piece, and remembered.
+
+        Joining ready pieces takes a third of the time of making a dict of each record first, and the push shares its
+        core with the calls.
+        """
+        pieces: list[Writer] = []
+        for few, fields in groupby(profile.fields.items(), lambda field: _columns(field[1]) is not None):
+            rules = list(fields)
+            writers = [self._writer(name, rule) for name, rule in rules]
+            columns = sorted({column for _, rule in rules for column in _columns(rule) or ()})
+            pieces += [_remembering(writers, columns)] if few else writers
+        return pieces
+
+    def _writer(self, name: str, rule: FieldRule) -> Writer:
+        """Writes a field of a row: `"name":value,`, or nothing where it is left out."""
+        head = _json(name) + ":"
+        unknown = "" if rule.unknown is Unknown.OMIT else head + '"",'
+
+        def written(value: Any) -> str:
+            return unknown if value is None else f"{head}{_json(value)},"
+
         if rule.source is None:
-            constant = rule.constant
-            return (lambda _row: str(constant)) if rule.kind == "text" else (lambda _row: constant)
-        value_of = self._source(rule.source)
-        if (codes := rule.codes) is not None:
-            table = {_plain(key): code for key, code in codes.items()}
-            inner = value_of
-            value_of = lambda row: table[_plain(inner(row))]  # noqa: E731 (one of several small getters)
-        elif rule.source is Source.IS_DEFAULT:
-            word = value_of
-            value_of = lambda row: word(row) == "yes"  # noqa: E731
-        if rule.kind == "text":
-            raw = value_of
-            value_of = lambda row: _text(raw(row))  # noqa: E731
-        return value_of
+            always = written(str(rule.constant) if rule.kind == "text" else rule.constant)
+            return lambda _row: always
+        value_of = self._field(rule, rule.source)
+        if rule.codes is not None:
+            codes = rule.codes.items()
+            table = {key: written(str(code) if rule.kind == "text" else code) for key, code in codes}
+            return lambda row: table[str(value_of(row))]
+        return lambda row: written(value_of(row))
+
+    def _field(self, rule: FieldRule, source: Source) -> Getter:
+        """The value of a field, or the word that its codes stand for."""
+        value_of = self._source(source)
+        if rule.codes is not None:
+            return value_of
+        if source is Source.IS_DEFAULT:
+            return (lambda row: str(value_of(row) == "yes")) if rule.kind else (lambda row: value_of(row) == "yes")
+        return (lambda row: _text(value_of(row))) if rule.kind == "text" else value_of
 
     def _source(self, source: Source) -> Getter:
         site = self._site
@@ -150,11 +165,12 @@ class Mapper:
         }
         if source in special:
             return special[source]
-        place = EvaluationRow._fields.index(source.value)
-        return lambda row: cast("Value | None", row[place])
+        return cast(Getter, itemgetter(EvaluationRow._fields.index(source.value)))
 
     def _time(self, row: EvaluationRow) -> str:
-        return row.assess_time.astimezone(self._zone).strftime(self._format)
+        local = row.assess_time.astimezone(self._zone)
+        # The same text for the usual form, in a fourth of the time.
+        return local.isoformat(" ", "seconds")[:19] if self._format == _USUAL_TIME else local.strftime(self._format)
 
     def _words(self, row: EvaluationRow) -> str | None:
         if row.comment and not row.comment.isspace():
@@ -166,20 +182,55 @@ class Mapper:
 
 _IS_BAD = {level.value: level.is_bad for level in Satisfaction}
 
-_AS_STORED = frozenset(source.value for source in Source) & frozenset(EvaluationRow._fields) - {
-    *(Source.ASSESS_TIME, Source.CHANNEL, Source.REASONS, Source.SERVICE_NAME, Source.AREA_CODE)
+_USUAL_TIME = "%Y-%m-%d %H:%M:%S"
+
+_FEW: dict[Source, tuple[str, ...]] = {
+    Source.CHANNEL: ("channel", "origin"),
+    Source.IS_DEFAULT: ("origin",),
+    Source.DATA_SOURCE: (),
+    **{
+        source: (source.value,)
+        for source in (
+            *(Source.SATISFACTION, Source.ASSESS_NUMBER, Source.SERVICE_NUMBER, Source.SUBJECT_KIND),
+            *(Source.AGENT, Source.QUEUE, Source.DEPT_CODE, Source.DEPT_NAME, Source.TASK_CODE, Source.TASK_NAME),
+            *(Source.SERVICE_NAME, Source.AREA_CODE),
+        )
+    },
 }
+"""Sources that take few values, and the columns each is made of."""
+
+_REMEMBERED_MOST = 2000
 
 
-def _place(rule: FieldRule) -> int | None:
-    """The column of a field that is sent as it is stored; most are, and skip a call each."""
-    if rule.source is None or rule.codes is not None or rule.kind is not None or rule.source not in _AS_STORED:
-        return None
-    return EvaluationRow._fields.index(rule.source.value)
+def _columns(rule: FieldRule) -> tuple[str, ...] | None:
+    """The columns that a field of few values is made of; None: it takes many."""
+    return () if rule.source is None else _FEW.get(rule.source)
 
 
-def _plain(value: Any) -> str:
-    return str(value)
+def _remembering(writers: Sequence[Writer], columns: Sequence[str]) -> Writer:
+    """One piece of several fields, remembered by the columns that they are made of."""
+    places = [EvaluationRow._fields.index(column) for column in columns]
+    key_of: Callable[[EvaluationRow], Any] = itemgetter(*places) if places else lambda _row: None
+    known: dict[Any, str] = {}
+
+    def piece(row: EvaluationRow) -> str:
+        key = key_of(row)
+        text = known.get(key)
+        if text is None:
+            if len(known) >= _REMEMBERED_MOST:
+                known.clear()
+            text = known[key] = "".join([write(row) for write in writers])
+        return text
+
+    return piece
+
+
+def _json(value: Value) -> str:
+    if isinstance(value, str):
+        return encode_basestring(value)
+    if type(value) is int:
+        return str(value)
+    return json.dumps(value, allow_nan=False)
 
 
 def _text(value: Value | None) -> str | None:

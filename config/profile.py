@@ -13,6 +13,7 @@ from __future__ import annotations
 import tomllib
 from datetime import UTC, datetime
 from enum import StrEnum
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
@@ -104,16 +105,19 @@ class FieldRule(_Part):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
+        values: list[Any] = [self.constant, *(self.codes or {}).values()]
+        if any(isinstance(value, float) and not isfinite(value) for value in values):
+            raise ValueError("JSON knows no nan and no inf; write a number or a text")
         if (self.source is None) == (self.constant is None):
             raise ValueError("write either from = a source or constant = a value")
         if self.codes is None:
             return self
-        values = _VALUES.get(self.source) if self.source is not None else None
-        if values is None:
+        known = _VALUES.get(self.source) if self.source is not None else None
+        if known is None:
             raise ValueError(f"codes fit only the sources {', '.join(_VALUES)}")
-        if missing := [value for value in values if value not in self.codes]:
+        if missing := [value for value in known if value not in self.codes]:
             raise ValueError(f"codes has no entry for {', '.join(missing)}")
-        if strange := [value for value in self.codes if value not in values]:
+        if strange := [value for value in self.codes if value not in known]:
             raise ValueError(f"codes names {', '.join(strange)}, which {self.source} never is")
         return self
 

@@ -14,11 +14,17 @@ from hypothesis import strategies as st
 import config.profile
 from centre.payload import EvaluationRow, Mapper, Site, Unmappable
 from config.profile import load_profile
+from models.clock import SHANGHAI
 from tests.centre.rows import MAPPER, PLAIN, SITE, row
 
 
 def fields(**changes: Any) -> dict[str, Any]:
-    return MAPPER.record(row(**changes))
+    return record(MAPPER, row(**changes))
+
+
+def record(mapper: Mapper, evaluation: EvaluationRow) -> dict[str, Any]:
+    [made] = json.loads(mapper.body([evaluation]))["evaluations"]
+    return dict(made)
 
 
 def test_a_keypad_rating_as_the_contract_names_it() -> None:
@@ -83,7 +89,7 @@ def test_the_records_own_service_and_area_go_before_the_sites() -> None:
 
 
 def test_what_is_not_known_is_left_out_or_empty_as_the_profile_says() -> None:
-    made = Mapper(PLAIN, Site("热线", "622900", "")).record(row(agent=None))
+    made = record(Mapper(PLAIN, Site("热线", "622900", "")), row(agent=None))
     assert made["dataSource"] == ""
     assert "proManager" not in made
     assert "taskCode" not in made
@@ -112,7 +118,7 @@ def test_a_sites_profile_changes_names_codes_and_forms(tmp_path: Path) -> None:
     text = text.replace('format = "%Y-%m-%d %H:%M:%S"', 'format = "%Y%m%d%H%M%S"')
     text = text.replace('proManager = { from = "agent", unknown = "omit" }', "effectivEvalua = { constant = 1 }")
     (tmp_path / "own.toml").write_text(text, "utf-8")
-    made = Mapper(load_profile("own.toml", tmp_path), SITE).record(row())
+    made = record(Mapper(load_profile("own.toml", tmp_path), SITE), row())
     assert (made["pf"], made["myd"], made["effectivEvalua"], len(str(made["assessTime"]))) == ("A", "5", 1, 14)
     assert "satisfaction" not in made
     assert "proManager" not in made
@@ -145,9 +151,27 @@ words = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
         area_code=st.none() | words,
     )
 )
-def test_whatever_the_record_holds_the_body_says_it_back(row: EvaluationRow) -> None:
-    [made] = json.loads(MAPPER.body([row]))["evaluations"]
-    assert made == MAPPER.record(row)
-    assert made["satisfaction"] == row.satisfaction
+def test_whatever_the_record_holds_the_body_says_it(row: EvaluationRow) -> None:
+    body = MAPPER.body([row, row])
+    first, made = json.loads(body)["evaluations"]
+    assert first == made
+    assert body == json.dumps({"evaluations": [made, made]}, ensure_ascii=False, separators=(",", ":")).encode()
+    assert (made["evaluationId"], made["projectNo"]) == (row.evaluation_id, row.project_no)
+    assert (made["satisfaction"], made["assessNumber"]) == (row.satisfaction, row.assess_number)
+    assert made["serviceNumber"] == row.service_number
+    assert made["assessTime"] == row.assess_time.astimezone(SHANGHAI).strftime("%Y-%m-%d %H:%M:%S")
+    assert (made["pf"], made["isdefault"]) == ({"keypad": 6, "sms": 7}[row.channel], 0)
+    assert made["serviceName"] == (row.service_name or SITE.service_name)
+    assert made["areaCode"] == (row.area_code or SITE.area_code)
+    left_out = {"taskCode": row.task_code, "taskName": row.task_name, "deptCode": row.dept_code}
+    left_out |= {"proDepart": row.dept_name, "proManager": row.agent, "evalDetail": row.reasons}
+    for name, value in left_out.items():
+        assert made.get(name) == value
+    if row.comment and row.comment.strip():
+        assert made["writingEvaluation"] == row.comment
     if row.satisfaction <= 2:
         assert made.get("evalDetail") or made.get("writingEvaluation")
+
+
+def test_an_empty_batch_is_an_empty_list() -> None:
+    assert MAPPER.body([]) == b'{"evaluations":[]}'
