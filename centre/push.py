@@ -261,7 +261,7 @@ class Pusher:
         if mark != self._probe_seen:
             self._probe_seen = mark
             self._flow.probe()
-        if due:
+        if due or self._queue:
             self._look()
 
     def _watch_clock(self) -> None:

@@ -251,6 +251,18 @@ async def test_retry_after_is_kept(bench: Bench) -> None:
 
 
 @on_reactor
+async def test_batches_made_ready_ahead_survive_a_silence(bench: Bench) -> None:
+    ids = bench.add(12)
+    bench.centre.plan(Fault(FaultKind.STATUS, record="p-4", status=429, retry_after="1"))
+    bench.pusher(batch=1, in_flight=1)
+    await bench.settled()
+    assert set(bench.centre.by_id) == set(ids)
+    times = [delivery.at for delivery in bench.centre.deliveries]
+    assert max(after - before for before, after in zip(times, times[1:], strict=False)) >= 1.0
+    assert len(times) == 13
+
+
+@on_reactor
 async def test_a_batch_that_keeps_failing_blocks_nobody(bench: Bench) -> None:
     bench.centre.plan(Fault(FaultKind.STATUS, record="bad-0", status=500, times=None))
     pusher = bench.pusher()
