@@ -68,6 +68,8 @@ class RateCall:
         known = record.known_calls.get(told.facts.call_key)
         if known is not None and is_duplicate(known.effective):
             assert known.effective is not None
+            if known.effective.rating_id == told.ids.rating:
+                return self._stored_before(record, known)
             return earlier(known.effective)
         call = record.call(told, CallOutcome.RATED)
         case = record.case(told)
@@ -85,14 +87,26 @@ class RateCall:
             record.push(told, key, hold=self.hold)
         detail = "case already rated" if verdict is CaseVerdict.ALREADY_RATED else None
         record.audit(told, "rating.stored", call.subject_id, detail)
+        return self._stored(keys)
+
+    def _stored(self, keys: Sequence[EvaluationKey]) -> Stored:
         return Stored(
             new=True,
             evaluation_id=keys[0].evaluation_id,
             satisfaction=self.satisfaction,
-            rating_id=told.ids.rating,
+            rating_id=self.told.ids.rating,
             held=self.hold,
             keys=tuple(keys),
         )
+
+    def _stored_before(self, record: Record, call: KnownCall) -> Stored:
+        """The first run had committed, and its answer was lost: the same result once more."""
+        told = self.told
+        keys = [EvaluationKey(told.ids.call_evaluation, call.subject_id, 1)]
+        case = record.known_cases.get(told.facts.case_no or "") if told.facts.closed else None
+        if case is not None and case.effective is not None and case.effective.rating_id == told.ids.rating:
+            keys.append(EvaluationKey(told.ids.case_evaluation, case.subject_id, case.effective.assess_number))
+        return self._stored(keys)
 
     def _rate_call(self, record: Record, call: KnownCall) -> EvaluationKey:
         told = self.told

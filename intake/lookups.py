@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from intake.record import Stored, effective_of_calls
 from models.database import Database
-from models.errors import DoorClosed
+from models.errors import CommandFailed, DoorClosed
 
 __all__ = ["LookUps"]
 
@@ -80,19 +80,28 @@ class LookUps:
             return asked
 
     def _answer(self, asked: list[tuple[str, Future[Stored | None]]]) -> None:
+        keys = {key for key, _ in asked}
         try:
-            if self._connection is None:
-                self._connection = self._database.read_engine.connect()
-            found = effective_of_calls(self._connection, {key for key, _ in asked})
-            self._connection.rollback()  # the next read begins with what is committed by then
-        except Exception as error:  # noqa: BLE001 (it goes to the waiters, whole)
+            found = self._read(keys)
+        except Exception:  # noqa: BLE001 (a connection that died while it was kept; a new one may do)
             self._drop_connection()
-            log.warning("look-up failed", calls=len(asked), cause=type(error).__name__)
-            for _, future in asked:
-                future.set_exception(error)
-            return
+            try:
+                found = self._read(keys)
+            except Exception as error:  # noqa: BLE001 (it goes to the waiters, by its kind)
+                self._drop_connection()
+                log.warning("look-up failed", calls=len(asked), cause=type(error).__name__)
+                for _, future in asked:
+                    future.set_exception(CommandFailed(f"the look-up failed: {type(error).__name__}"))
+                return
         for key, future in asked:
             future.set_result(found.get(key))
+
+    def _read(self, keys: set[str]) -> dict[str, Stored]:
+        if self._connection is None:
+            self._connection = self._database.read_engine.connect()
+        found = effective_of_calls(self._connection, keys)
+        self._connection.rollback()  # the next read begins with what is committed by then
+        return found
 
     def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None

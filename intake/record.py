@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, and_, bindparam, select, tuple_, update
+from sqlalchemy import Boolean, Select, and_, bindparam, or_, select, tuple_, update
 
 from intake.decide import Effective, PushCalls, merged_outcome
 from intake.numbers import NumberKind
@@ -185,13 +185,20 @@ _AUDIT = Bulk(audit)
 
 _CALL_OUTCOME = Many(
     update(calls)
-    .where(calls.c.subject_id == bindparam("subject"))
+    # A rating that another process stored since we looked stands.
+    .where(
+        calls.c.subject_id == bindparam("subject"),
+        or_(calls.c.outcome != CallOutcome.RATED.value, bindparam("rates", type_=Boolean)),
+    )
     .values(outcome=bindparam("new_outcome"), offered_at=bindparam("offered"), ended_at=bindparam("ended")),
-    ("subject", "new_outcome", "offered", "ended"),
+    ("subject", "rates", "new_outcome", "offered", "ended"),
 )
 _INVITATION_STATE = Many(
     update(invitations)
-    .where(invitations.c.id == bindparam("invitation"))
+    .where(
+        invitations.c.id == bindparam("invitation"),
+        or_(invitations.c.state != InvitationState.RATED.value, bindparam("rates", type_=Boolean)),
+    )
     .values(
         state=bindparam("new_state"),
         reason=bindparam("why"),
@@ -200,7 +207,7 @@ _INVITATION_STATE = Many(
         asked_by=bindparam("how"),
         changed_at=bindparam("at"),
     ),
-    ("invitation", "new_state", "why", "due", "asked", "how", "at"),
+    ("invitation", "rates", "new_state", "why", "due", "asked", "how", "at"),
 )
 _NO_LONGER_EFFECTIVE = Many(
     update(evaluations)
@@ -347,7 +354,8 @@ class Record:
         known = self.known_calls.get(facts.call_key)
         if known is not None:
             merged = merged_outcome(known.outcome, outcome)
-            self.outcomes.append((known.subject_id, merged.value, offered, told.ended_at))
+            rates = merged is CallOutcome.RATED
+            self.outcomes.append((known.subject_id, rates, merged.value, offered, told.ended_at))
             known = replace(known, outcome=merged)
         else:
             known = KnownCall(told.ids.call, outcome, None, None)
@@ -409,7 +417,8 @@ class Record:
         """The call's invitation in a new state: made where there is none."""
         asked_by = "voice" if asked_at is not None else None
         if call.invitation_id is not None:
-            self.states.append((call.invitation_id, state.value, reason, due_at, asked_at, asked_by, told.now))
+            rates = state is InvitationState.RATED
+            self.states.append((call.invitation_id, rates, state.value, reason, due_at, asked_at, asked_by, told.now))
             if case is not None and case.subject_id == told.ids.case:
                 self.inserts[_MEMBERS].append((call.invitation_id, case.subject_id))
             return call.invitation_id

@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -21,7 +22,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, update
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import QueuePool
 
 from models.errors import DatabaseBusy, DatabaseNotReady, KeyMismatch, StoreError
@@ -34,7 +35,18 @@ FINGERPRINT = "privacy.fingerprint"
 ROTATING = "privacy.rotating"
 EPOCH = "epoch"
 _SHARED_LOCK = 0x4875_6979  # PostgreSQL advisory lock: shared by who serves, exclusive for a key rotation
+_MIGRATE_LOCK = _SHARED_LOCK + 1
+_KEY_LOCK = _SHARED_LOCK + 2
 _GROUP_BUSY_MS = 400
+_POSTGRES = {
+    "connect_timeout": 5,
+    # A caller waits 1.5 s at most: nothing of ours waits long for a lock, runs long, or trusts a host that went silent.
+    "options": f"-c lock_timeout={_GROUP_BUSY_MS} -c statement_timeout=15000",
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +88,9 @@ class Database:
         self.url = url
         self.is_sqlite = url.drivername == "sqlite"
         self.readers = readers
-        self._lock: IO[str] | None = None
+        self._locks: list[IO[str]] = []
         self._shared: Connection | None = None
+        self._fingerprint: str | None = None
         if self.is_sqlite:
             path = Path(str(url.database))
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +99,7 @@ class Database:
             self.write_engine = self._sqlite_engine(writes=True)
             self.read_engine = self._sqlite_engine(writes=False)
         else:
-            options: dict[str, Any] = {"connect_args": {"connect_timeout": 5}, "pool_pre_ping": True}
+            options: dict[str, Any] = {"connect_args": dict(_POSTGRES), "pool_pre_ping": True}
             self.write_engine = create_engine(url, pool_size=1, max_overflow=1, **options)
             self.read_engine = create_engine(url, pool_size=readers, max_overflow=0, **options)
 
@@ -121,47 +134,88 @@ class Database:
         """Keeps others out while this process serves (SQLite), or a key rotation while anybody serves (PostgreSQL).
 
         Args:
-            exclusive: nobody else may serve, on PostgreSQL too (for a key rotation).
+            exclusive: nobody else may serve or write, on PostgreSQL too (for a key rotation).
 
         Raises:
             DatabaseBusy: another process holds it.
         """
         if self.is_sqlite:
-            path = Path(f"{self.url.database}.lock")
-            lock = path.open("a")
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                lock.close()
-                raise DatabaseBusy(
-                    f"another Huiyin process serves {self.url.database}; stop it, or use PostgreSQL for several"
-                ) from error
-            os.chmod(path, 0o600)
-            self._lock = lock
+            self._flock(
+                "lock",
+                fcntl.LOCK_EX,
+                f"another Huiyin process serves {self.url.database}; stop it, or use PostgreSQL for several",
+            )
+        self._take_key_lock(exclusive=exclusive)
+
+    def take_writing_lock(self) -> None:
+        """For a command that writes numbers beside a serving process: keeps a key rotation out.
+
+        Raises:
+            DatabaseBusy: a key rotation is under way.
+        """
+        self._take_key_lock(exclusive=False)
+
+    def _take_key_lock(self, *, exclusive: bool) -> None:
+        busy = (
+            "other Huiyin processes use this database; stop them first"
+            if exclusive
+            else "a key rotation is under way on this database; wait until it has ended"
+        )
+        if self.is_sqlite:
+            self._flock("key.lock", fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, busy)
             return
         connection = self.read_engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         kind = "" if exclusive else "_shared"
         if not connection.exec_driver_sql(f"SELECT pg_try_advisory_lock{kind}({_SHARED_LOCK})").scalar_one():
             connection.close()
-            raise DatabaseBusy(
-                "other Huiyin processes serve this database; stop them first"
-                if exclusive
-                else "a key rotation is under way on this database; wait until it has ended"
-            )
+            raise DatabaseBusy(busy)
         connection.detach()
         self._shared = connection
 
+    def _flock(self, name: str, how: int, busy: str) -> None:
+        path = Path(f"{self.url.database}.{name}")
+        lock = open(os.open(path, os.O_CREAT | os.O_RDWR, 0o600), "r+")  # noqa: SIM115 (held as long as we serve)
+        try:
+            fcntl.flock(lock, how | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.close()
+            raise DatabaseBusy(busy) from error
+        self._locks.append(lock)
+
+    def keep_serving_lock(self) -> None:
+        """Looks whether the lock is still ours (PostgreSQL gives it away when it restarts) and takes it again.
+
+        Raises:
+            DatabaseBusy: a key rotation has begun meanwhile; this process must not write on.
+            KeyMismatch: a key rotation has happened meanwhile; this process must not write on.
+        """
+        if self._shared is None:
+            return
+        try:
+            self._shared.exec_driver_sql("SELECT 1")
+        except DBAPIError:
+            lost, self._shared = self._shared, None
+            _close_quietly(lost)
+        else:
+            return
+        self._take_key_lock(exclusive=False)
+        if self._fingerprint is not None and self.read_meta(FINGERPRINT) != self._fingerprint:
+            raise KeyMismatch("the privacy key was rotated while the database was away; start this process again")
+
     def close(self) -> None:
-        if self._shared is not None:
-            # Given back by word: the server notices a closed connection only a moment later.
-            self._shared.exec_driver_sql("SELECT pg_advisory_unlock_all()")
-            self._shared.close()
-            self._shared = None
-        self.write_engine.dispose()
-        self.read_engine.dispose()
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        try:
+            if self._shared is not None:
+                # Given back by word: the server notices a closed connection only a moment later.
+                with suppress(DBAPIError):
+                    self._shared.exec_driver_sql("SELECT pg_advisory_unlock_all()")
+                _close_quietly(self._shared)
+                self._shared = None
+        finally:
+            self.write_engine.dispose()
+            self.read_engine.dispose()
+            for lock in self._locks:
+                lock.close()
+            self._locks.clear()
 
     # ── schema ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -183,7 +237,9 @@ class Database:
         config = self._alembic()
         with self.write_engine.begin() as connection:
             if not self.is_sqlite:
-                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SHARED_LOCK + 1})")
+                connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+                connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATE_LOCK})")
             config.attributes["connection"] = connection
             alembic_command.upgrade(config, "head")
             if connection.execute(select(meta.c.value).where(meta.c.key == EPOCH)).first() is None:
@@ -220,23 +276,31 @@ class Database:
     def open_keyring(self, path: Path) -> Keyring:
         """The keys of this database. A new key is made only where no encrypted row exists and none was ever named.
 
+        Several processes may start at once: they come here one after the other.
+
         Raises:
             KeyMismatch: the file's key is not this database's.
             KeyUnreadable: the file is missing or damaged.
         """
-        with self.read_engine.connect() as connection:
+        with self.write_engine.begin() as connection:
+            if not self.is_sqlite:
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_KEY_LOCK})")
             values = {row.key: row.value for row in connection.execute(select(meta.c.key, meta.c.value))}
-        if ROTATING in values:
-            raise KeyMismatch("a key rotation was interrupted; finish it with: huiyin key rotate -c FILE")
-        known = values.get(FINGERPRINT)
-        if not path.exists() and not self.holds_numbers():
-            Keyring.generate().save(path)
-            known = None
-        keyring = Keyring.load(path)
-        if known is None:
-            self.write_meta(FINGERPRINT, keyring.fingerprint)
-        elif known != keyring.fingerprint:
-            raise KeyMismatch(f"{path} is not the key of this database; restore the key that was backed up with it")
+            if ROTATING in values:
+                raise KeyMismatch("a key rotation was interrupted; finish it with: huiyin key rotate -c FILE")
+            known = values.get(FINGERPRINT)
+            # On PostgreSQL another host may serve with the key that is named: then it has to be copied from there.
+            may_make = known is None or self.is_sqlite
+            if may_make and not path.exists() and not self.holds_numbers():
+                Keyring.generate().save(path, new=True)
+                connection.execute(meta.delete().where(meta.c.key == FINGERPRINT))
+                known = None
+            keyring = Keyring.load(path)
+            if known is None:
+                connection.execute(insert(meta).values(key=FINGERPRINT, value=keyring.fingerprint))
+            elif known != keyring.fingerprint:
+                raise KeyMismatch(f"{path} is not the key of this database; restore the key that was backed up with it")
+        self._fingerprint = keyring.fingerprint
         return keyring
 
     def read_meta(self, key: str) -> str | None:
@@ -250,6 +314,14 @@ class Database:
                 connection.execute(meta.delete().where(meta.c.key == key))
             elif connection.execute(update(meta).where(meta.c.key == key).values(value=value)).rowcount == 0:
                 connection.execute(insert(meta).values(key=key, value=value))
+
+
+def _close_quietly(connection: Connection) -> None:
+    """Closes a detached connection, also one whose server is gone: SQLAlchemy would raise at its rollback before."""
+    if not connection.invalidated and (raw := connection.connection.dbapi_connection) is not None:
+        raw.close()
+    with suppress(DBAPIError):
+        connection.close()
 
 
 def open_database(url: str, base: Path, readers: int = 4) -> Database:

@@ -39,6 +39,8 @@ __all__ = ["Bulk", "Command", "Door", "DoorStatistics", "Many", "Priority", "Uni
 
 GATHER = 0.005
 GROUP = 64
+CLOSE_SECONDS = 20.0
+"""How long the end may wait for the database. SQLite and PostgreSQL give up sooner by themselves."""
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -344,14 +346,16 @@ class Door:
         self._at_close.append(function)
 
     def close(self) -> None:
-        """Writes what is queued, then ends everything. Blocks until the last group is committed."""
+        """Writes what is queued, then ends everything. Blocks until the last group is committed, or CLOSE_SECONDS."""
         with self._condition:
             self._closing = True
             self._condition.notify_all()
-        self._thread.join()
+        self._thread.join(CLOSE_SECONDS)
+        if self._thread.is_alive():
+            log.error("the database holds up the end; what it has not taken is not written", waiting=self.waiting())
         for function in self._at_close:
             function()
-        self._readers.shutdown(wait=True)
+        self._readers.shutdown(wait=not self._thread.is_alive(), cancel_futures=True)
 
     # ── the writer thread ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -425,6 +429,8 @@ class Door:
                 raw: Any = connection.connection.dbapi_connection
                 raw.execute("PRAGMA busy_timeout=0")
             transaction = connection.begin()
+            if not patient and not self.database.is_sqlite:
+                connection.exec_driver_sql("SET LOCAL lock_timeout = 1")
             unit = Unit(connection)
             results: list[Any] = [None] * len(commands)
             for kind, places in _by_kind(commands):
@@ -436,10 +442,10 @@ class Door:
             fault = self._fault if commands[0].priority is Priority.CALL else _no_fault
             fault("before-commit")
             transaction.commit()
-            fault("after-commit")
         except BaseException:
             self._drop_connection()
             raise
+        fault("after-commit")
         if not patient:
             self._drop_connection()
         spent = time.perf_counter() - began
@@ -447,7 +453,10 @@ class Door:
         self.statistics.commands += len(commands)
         self.statistics.seconds += spent
         if self._observe is not None:
-            self._observe(len(commands), spent)
+            try:
+                self._observe(len(commands), spent)
+            except Exception as error:  # noqa: BLE001 (it is committed: no word of an observer makes it run again)
+                log.error("observer raised", cause=_short(error))
         return results
 
     def _drop_connection(self) -> None:
@@ -484,7 +493,9 @@ def _wake_failed(job: _Job[Any], failure: Exception) -> None:
 
 
 def _is_busy(error: BaseException) -> bool:
-    return isinstance(error, OperationalError) and "locked" in str(error.orig)
+    return isinstance(error, OperationalError) and any(
+        word in str(error.orig) for word in ("locked", "lock timeout", "statement timeout")
+    )
 
 
 def _short(error: BaseException) -> str:

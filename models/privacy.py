@@ -8,7 +8,7 @@ A number is stored three ways and never in clear:
   digits to whoever holds the key, on purpose (docs/adr/0005-last-four-digits.md).
 
 The keys stand in one file of mode 0600, outside the database; each has three parts, by HKDF-SHA256. The newest is
-used; an older one stays only while `huiyin key rotate` has rows left that were written with it.
+used; the one before it stays until the next rotation, for a row that a process without a lock sealed meanwhile.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import os
 import secrets
 import stat
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -107,21 +108,30 @@ class Keyring:
         except (tomllib.TOMLDecodeError, KeyError, ValueError, TypeError, AttributeError) as error:
             raise KeyUnreadable(f"privacy key {path} is damaged; restore it from your backup") from error
 
-    def save(self, path: Path) -> None:
-        """Writes the file whole or not at all, mode 0600, on disk when this returns."""
+    def save(self, path: Path, *, new: bool = False) -> None:
+        """Writes the file whole or not at all, mode 0600, on disk when this returns.
+
+        Args:
+            new: a file that is there already, made by another process a moment ago, stays as it is.
+        """
         lines = [
             "# Huiyin privacy keys. Keep a copy apart from the database's backup; without it no number can be read.",
             "[keys]",
         ]
         lines += [f'{key.id} = "{base64.b64encode(key.secret).decode()}"' for key in self._keys.values()]
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(path.name + ".new")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}.new")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write("\n".join(lines) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        if new:
+            with suppress(FileExistsError):
+                os.link(temporary, path)
+            temporary.unlink()
+        else:
+            temporary.replace(path)
         directory = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(directory)
@@ -134,8 +144,9 @@ class Keyring:
         """The same keys and a newer one, which is active from now on."""
         return Keyring({**self._secrets(), self.active_id + 1: secrets.token_bytes(32)})
 
-    def only_active(self) -> Keyring:
-        return Keyring({self.active_id: self._active.secret})
+    def without_older(self, key_id: int) -> Keyring:
+        """The same keys without those before `key_id`."""
+        return Keyring({known: secret for known, secret in self._secrets().items() if known >= key_id})
 
     def _secrets(self) -> dict[int, bytes]:
         return {key.id: key.secret for key in self._keys.values()}

@@ -8,7 +8,9 @@ lacks a key that some row needs:
 2. The database notes that a rotation is under way; no process starts on it from here.
 3. Rows go over in small transactions, each row carrying its key's id.
 4. The database takes the new fingerprint.
-5. The old key leaves the file.
+5. Keys older than the one before leave the file. That one stays until the next rotation, which also takes along any row
+   that was sealed with it since: a PostgreSQL that restarts forgets who serves, so a number is never made unreadable
+   on the strength of the lock alone.
 """
 
 from __future__ import annotations
@@ -51,7 +53,7 @@ def rotate(database: Database, key_file: Path, clock: Clock) -> int:
     moved = sum(_move(database, table, keyring) for table in number_tables)
     with database.write_engine.begin() as connection:
         _finish(connection, keyring, clock, moved)
-    keyring.only_active().save(key_file)
+    keyring.without_older(keyring.active_id - 1).save(key_file)
     return moved
 
 

@@ -36,6 +36,10 @@ from server.logs import configure
 __all__ = ["main"]
 
 
+_LETTERS_AT_ONCE = 500
+"""Dead letters in one transaction: a serving process that waits for the database behind it keeps its callers."""
+
+
 def _fail(*lines: str) -> NoReturn:
     for line in lines:
         click.echo(f"huiyin: {line}", err=True)
@@ -221,6 +225,7 @@ def import_(config: Path, queue_log: Path) -> None:
         with queue_log.open(encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
             reading = read_queue_log(lines)
         with _database(settings) as database:
+            database.take_writing_lock()
             keyring = database.open_keyring(settings.privacy.key_file)
             door = Door(database)
             try:
@@ -306,15 +311,27 @@ def retry(config: Path, evaluations: tuple[str, ...]) -> None:
         settings = _load(config)
         from centre.outbox import retry as run
 
-        with _database(settings) as database, database.write_engine.begin() as connection:
-            now = SystemClock().now()
-            actor = Actor.COMMAND_LINE.value
-            done = run(connection, now, actor=actor, evaluation_ids=evaluations or None)
-        if evaluations and done.letters < len(set(evaluations)):
+        now = SystemClock().now()
+        letters = batches = 0
+        with _database(settings) as database:
+            while True:
+                with database.write_engine.begin() as connection:
+                    done = run(
+                        connection,
+                        now,
+                        actor=Actor.COMMAND_LINE.value,
+                        evaluation_ids=evaluations or None,
+                        limit=_LETTERS_AT_ONCE,
+                    )
+                letters += done.letters
+                batches += done.batches
+                if done.letters < _LETTERS_AT_ONCE:
+                    break
+        if evaluations and letters < len(set(evaluations)):
             raise CannotDo(
-                f"{done.letters} of {len(set(evaluations))} are dead letters and go again; see: huiyin outbox list"
+                f"{letters} of {len(set(evaluations))} are dead letters and go again; see: huiyin outbox list"
             )
-        click.echo(f"{done.letters} dead letters and {done.batches} waiting batches go again")
+        click.echo(f"{letters} dead letters and {batches} waiting batches go again")
 
 
 @outbox.command()

@@ -43,6 +43,7 @@ from ivr.server import RatingServer
 from models.clock import Clock, SystemClock
 from models.database import Database, open_database
 from models.door import Door, Unit
+from models.errors import DatabaseBusy, KeyMismatch
 from models.futures import Wakeups
 from models.tables import meta
 from scheduler.ticker import Counts, Ticker
@@ -234,6 +235,12 @@ class Process:
             return None
 
         async def probe() -> Counts | None:
+            try:
+                await wakeups.deferred(door.read(lambda _: door.database.keep_serving_lock()))
+            except (DatabaseBusy, KeyMismatch) as error:
+                log.critical("this process may write no more numbers and ends", cause=str(error))
+                os.kill(os.getpid(), signal.SIGTERM)
+                return None
             if self.health.unwritten_seconds >= PROBE_SECONDS / 2:
                 await wakeups.deferred(door.write(self._leave_sign))
             return None

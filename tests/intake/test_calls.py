@@ -12,7 +12,7 @@ from sqlalchemy import Table, select
 
 from intake.decide import PushCalls
 from intake.desk import Intake
-from intake.record import CallFacts, Rules
+from intake.record import CallFacts, Record, Rules
 from models.clock import TurnedClock
 from models.database import Database
 from models.door import Door
@@ -95,6 +95,51 @@ def test_two_ratings_of_one_call_in_one_group_give_one(intake: Intake, door: Doo
     assert [result.new for result in results] == [True, False]
     assert results[1].evaluation_id == results[0].evaluation_id
     assert len(rows(evaluations)) == 1
+
+
+def test_a_commit_whose_answer_is_lost_gives_the_same_result_once_more(
+    door: Door, keyring: Keyring, clock: TurnedClock, database: Database, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second run finds what the first one stored: it is this caller's own rating, and no duplicate."""
+    intake = Intake(door, keyring, clock, RULES)
+    commit, lost = database.write_engine.dialect.do_commit, [True]
+
+    def do_commit(dbapi: Any) -> None:
+        commit(dbapi)
+        if lost:
+            lost.clear()
+            raise OSError("the answer to COMMIT is lost")
+
+    monkeypatch.setattr(database.write_engine.dialect, "do_commit", do_commit)
+    facts = replace(FACTS, case_no="GD-7", closed=True)
+    stored = intake.rate(facts, Satisfaction.DISSATISFIED, "4", hold=True).result(WAIT)
+    assert (stored.new, stored.held) == (True, True)
+    assert {key.evaluation_id for key in stored.keys} == {row.id for row in rows(evaluations)}
+    assert len(rows(ratings)) == 1
+    intake.release(stored).result(WAIT)
+    assert [row.held_by for row in rows(outbox)] == [None]
+    assert not intake.rate(facts, Satisfaction(5), "1", hold=False).result(WAIT).new
+
+
+@pytest.mark.parametrize("outcome", [CallOutcome.HANGUP, CallOutcome.NO_INPUT])
+def test_a_rating_that_another_process_stored_meanwhile_stands(
+    intake: Intake, rows: Any, monkeypatch: pytest.MonkeyPatch, outcome: CallOutcome
+) -> None:
+    """An end that looked before the rating was committed changes neither the call nor its invitation."""
+    intake.end_call(FACTS, CallOutcome.NOT_OFFERED).result(WAIT)
+    load, seen = Record._load_calls, dict[str, Any]()
+
+    def as_it_was(record: Record, keys: set[str]) -> Any:
+        return seen or load(record, keys)
+
+    monkeypatch.setattr(Record, "_load_calls", lambda record, keys: seen.update(load(record, keys)) or dict(seen))
+    assert intake.end_call(FACTS, CallOutcome.NOT_OFFERED).result(WAIT)
+    monkeypatch.undo()
+    assert intake.rate(FACTS, Satisfaction(5), "1", hold=False).result(WAIT).new
+    monkeypatch.setattr(Record, "_load_calls", as_it_was)
+    intake.end_call(FACTS, outcome).result(WAIT)
+    assert [row.outcome for row in rows(calls)] == ["rated"]
+    assert [row.state for row in rows(invitations)] == ["rated"]
 
 
 @pytest.mark.parametrize(

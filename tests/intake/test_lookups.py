@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from sqlalchemy.exc import OperationalError
 import intake.lookups as lookups
 from intake.lookups import LookUps
 from intake.record import Stored
-from models.database import Database
-from models.errors import DoorClosed
+from models.database import Database, open_database
+from models.errors import CommandFailed, DoorClosed
 from models.terms import Satisfaction
+from tests.postgres import PostgresServer
 
 WAIT = 10
 STORED = Stored(new=False, evaluation_id="e", satisfaction=Satisfaction.SATISFIED, rating_id="r")
@@ -75,13 +77,28 @@ def test_a_withdrawn_question_is_not_read(look: LookUps, reads: Reads) -> None:
 
 
 def test_a_read_that_fails_fails_those_who_asked_and_no_other(look: LookUps, reads: Reads) -> None:
-    reads.error = OperationalError("SELECT", {}, Exception("gone"))
+    reads.error = OperationalError("SELECT 13800000001", {}, Exception("gone"))
     failed = look.ask("a")
-    reads.gate.release()
-    assert isinstance(failed.exception(WAIT), OperationalError)
+    reads.gate.release(2)  # it tries twice: the connection may only have died while it was kept
+    error = failed.exception(WAIT)
+    assert isinstance(error, CommandFailed)
+    assert "13800000001" not in str(error)
     reads.error = None
     reads.gate.release()
     assert look.ask("rated-a").result(WAIT) == STORED
+
+
+@pytest.mark.peer
+def test_a_connection_that_died_meanwhile_costs_no_caller(
+    postgres: PostgresServer, migrated_postgres: str, tmp_path: Path
+) -> None:
+    database = open_database(postgres.new_database(migrated_postgres), tmp_path)
+    look = LookUps(database)
+    assert look.ask("a").result(WAIT) is None
+    postgres.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+    assert look.ask("a").result(WAIT) is None
+    look.close()
+    database.close()
 
 
 def test_what_was_asked_before_the_end_is_answered_and_what_comes_later_refused(

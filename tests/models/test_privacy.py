@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,13 +14,14 @@ from sqlalchemy import insert, select
 
 import models.rotation as rotation
 from models.clock import TurnedClock
-from models.database import Database
+from models.database import Database, open_database
 from models.errors import DatabaseBusy, KeyMismatch, KeyUnreadable
 from models.ids import new_id
 from models.privacy import Keyring, mask
 from models.rotation import rotate
 from models.tables import audit, calls
 from tests.moments import START
+from tests.postgres import PostgresServer
 
 NUMBERS = st.from_regex(r"\+?[0-9]{1,20}", fullmatch=True)
 KEYRING = Keyring.generate()
@@ -94,8 +97,13 @@ def test_a_key_is_made_only_for_a_database_without_numbers(database: Database, t
     keyring = database.open_keyring(path)
     assert database.open_keyring(path).fingerprint == keyring.fingerprint
     path.unlink()
-    again = database.open_keyring(path)  # no number was stored: nothing is lost
-    assert again.fingerprint != keyring.fingerprint
+    if database.is_sqlite:
+        again = database.open_keyring(path)  # no number was stored: nothing is lost
+        assert again.fingerprint != keyring.fingerprint
+    else:  # another host may serve with the key that is named
+        with pytest.raises(KeyUnreadable, match="missing"):
+            database.open_keyring(path)
+        (again := keyring).save(path)
     store(database, again, "+8613800000001")
     path.unlink()
     with pytest.raises(KeyUnreadable, match="missing"):
@@ -150,9 +158,15 @@ def test_rotation_moves_every_number_to_the_new_key(
     assert stored(database, new) == numbers
     with pytest.raises(KeyUnreadable):
         stored(database, old)
-    assert old.fingerprint not in new.fingerprints
+    # The key before stays for one more turn; what was sealed with it meanwhile is taken along by the next.
+    assert old.fingerprint in new.fingerprints
+    store(database, old, "+8613899999999")
+    assert rotate(database, path, TurnedClock(START)) == 11
+    newest = database.open_keyring(path)
+    assert old.fingerprint not in newest.fingerprints
+    assert stored(database, newest) == [*numbers, "+8613899999999"]
     with database.read_engine.connect() as connection:
-        assert [row.action for row in connection.execute(select(audit))] == ["key.rotated"]
+        assert [row.action for row in connection.execute(select(audit))] == ["key.rotated"] * 2
 
 
 @pytest.mark.parametrize("point", ["after the file", "in the middle", "before the old key goes"])
@@ -196,6 +210,74 @@ def test_nobody_serves_while_the_key_is_rotated(database: Database, tmp_path: Pa
     with pytest.raises(DatabaseBusy):
         other.take_serving_lock()
     other.close()
+
+
+def test_processes_that_start_at_once_get_one_key(database: Database, tmp_path: Path) -> None:
+    """One key file and an empty database, opened by several at the same moment: one key is made, and all have it."""
+    several = [Database(database.url) for _ in range(4)]
+    meet = threading.Barrier(len(several), timeout=20)
+
+    def start(one: Database) -> str:
+        meet.wait()
+        return one.open_keyring(tmp_path / "privacy.key").fingerprint
+
+    with ThreadPoolExecutor(len(several)) as pool:
+        found = list(pool.map(start, several))
+    assert len(set(found)) == 1
+    assert database.open_keyring(tmp_path / "privacy.key").fingerprint == found[0]
+    assert [path.name for path in tmp_path.glob("*.new")] == []
+    for one in several:
+        one.close()
+
+
+def test_a_command_that_writes_numbers_keeps_a_rotation_out(database: Database) -> None:
+    serving, importing = Database(database.url), Database(database.url)
+    serving.take_serving_lock()
+    importing.take_writing_lock()
+    serving.close()
+    with pytest.raises(DatabaseBusy):
+        database.take_serving_lock(exclusive=True)
+    importing.close()
+    database.close()
+    database.take_serving_lock(exclusive=True)
+
+
+@pytest.mark.peer
+def test_a_postgresql_that_restarts_does_not_let_a_rotation_in(
+    postgres: PostgresServer, postgres_url: str, tmp_path: Path
+) -> None:
+    """The lock goes with the server's memory; who serves notices and takes it again, or must stop."""
+    path = tmp_path / "privacy.key"
+    serving, turning = open_database(postgres_url, tmp_path), open_database(postgres_url, tmp_path)
+    serving.ensure_schema()
+    serving.open_keyring(path)
+    serving.take_serving_lock()
+    postgres.kill()
+    postgres.run()
+    serving.keep_serving_lock()
+    with pytest.raises(DatabaseBusy):
+        turning.take_serving_lock(exclusive=True)
+    postgres.kill()
+    postgres.run()
+    turning.take_serving_lock(exclusive=True)  # quicker than the look of who serves
+    with pytest.raises(DatabaseBusy):
+        serving.keep_serving_lock()
+    rotate(turning, path, TurnedClock(START))
+    turning.close()
+    serving.close()  # and its end is no error either
+
+    again = open_database(postgres_url, tmp_path)
+    again.open_keyring(path)
+    again.take_serving_lock()
+    postgres.kill()
+    postgres.run()
+    third = open_database(postgres_url, tmp_path)
+    third.take_serving_lock(exclusive=True)
+    rotate(third, path, TurnedClock(START))
+    third.close()
+    with pytest.raises(KeyMismatch, match="rotated"):
+        again.keep_serving_lock()
+    again.close()
 
 
 def test_the_lock_goes_with_its_process(database: Database) -> None:
