@@ -25,7 +25,7 @@ from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from intake.record import CallFacts, Stored
-from ivr.agi import AGIException, AGIHangup, Unplayable, command
+from ivr.agi import AGIException, AGIHangup, Unplayable, set_variable
 from ivr.dialogue import (
     SORRY,
     Action,
@@ -195,14 +195,15 @@ class Call:
         return event
 
     def _out_of_time(self) -> None:
-        """The call limit: Asterisk is in the middle of something, and what it can be told is one command."""
+        """The call limit: Asterisk is in the middle of something, and what it is told now is told in one piece."""
         log.warning("a call reached ivr.call_limit or the end of ivr.stop_grace")
-        if self._dialogue.outcome is None:
-            self._dialogue.outcome = CallOutcome.ERROR
-            self._hand_in_end(CallOutcome.ERROR)
-        elif self._stored is not None and self._stored.held:
-            self._with.hand_in("release", self._with.desk.release, self._stored)
-        self._session.last_words(command("set_variable", "HUIYIN_OUTCOME", self._dialogue.outcome.value))
+        for action in self._dialogue.out_of_time():
+            if isinstance(action, SetVariables):
+                self._session.last_words(b"".join(set_variable(name, value) for name, value in _variables(action)))
+            elif isinstance(action, EndCall):
+                self._hand_in_end(action.outcome)
+            elif isinstance(action, ReleaseHold):
+                self._hand_in_release()
 
     # ── the caller ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -245,11 +246,9 @@ class Call:
         return _BROKEN
 
     async def _set_variables(self, told: SetVariables) -> None:
-        satisfaction = "" if told.satisfaction is None else str(int(told.satisfaction))
         try:
-            await self._session.set_variable("HUIYIN_SATISFACTION", satisfaction)
-            await self._session.set_variable("HUIYIN_EVALUATION", told.evaluation_id)
-            await self._session.set_variable("HUIYIN_OUTCOME", told.outcome.value)
+            for name, value in _variables(told):
+                await self._session.set_variable(name, value)
         except CallLimit:
             raise
         except AGIHangup:
@@ -294,6 +293,9 @@ class Call:
         return _REASON_STORED
 
     async def _release(self, _: ReleaseHold) -> None:
+        self._hand_in_release()
+
+    def _hand_in_release(self) -> None:
         if self._stored is not None:
             self._with.hand_in("release", self._with.desk.release, self._stored)
 
@@ -302,6 +304,16 @@ class Call:
 
     def _hand_in_end(self, outcome: CallOutcome) -> None:
         self._with.hand_in("end_call", self._with.desk.end_call, self._facts, outcome)
+
+
+def _variables(told: SetVariables) -> tuple[tuple[str, str], ...]:
+    """The channel variables and their values; the outcome last, so that with it the others are there."""
+    satisfaction = "" if told.satisfaction is None else str(int(told.satisfaction))
+    return (
+        ("HUIYIN_SATISFACTION", satisfaction),
+        ("HUIYIN_EVALUATION", told.evaluation_id),
+        ("HUIYIN_OUTCOME", told.outcome.value),
+    )
 
 
 _PERFORM: dict[type, Callable[[Call, Any], Any]] = {

@@ -3,7 +3,7 @@
 Rules kept here (the contract's, unless a line says otherwise):
 
 1. Every dialogue ends in one outcome, and the channel variables are set once, as soon as it is known and before the
-   closing prompt.
+   closing prompt. A call that runs out of time may be told twice: it cannot wait to hear whether the first was heard.
 2. "Thank you" is said only after the store has said that the rating is on disk.
 3. A key interrupts. A repeat key plays the question again and costs no try, `REPEATS` times (ours); after that it is a
    wrong key like any other.
@@ -14,7 +14,7 @@ Rules kept here (the contract's, unless a line says otherwise):
 7. After a bad level for which reasons are configured, the rating is stored with its push held and the variables are
    set, then the reason is asked, `REASON_TRIES` times (ours). However that ends, the hold ends with it.
 8. A fault of ours (store, prompt) ends in `error` and "sorry". Once the rating is on disk no fault changes its outcome.
-9. A call that ends unrated is told to the store, for the invitation by SMS.
+9. A call that ends unrated is told to the store, for the invitation by SMS, before anything waits for Asterisk again.
 
 `feed` takes the answer to the last action and gives the next ones. Only the last action of an answer asks for
 something; those before it are done and forgotten. After `Finish` there is nothing to feed.
@@ -379,6 +379,15 @@ class Dialogue:
             return self._close_unreasoned()
         return self._end_error()
 
+    def out_of_time(self) -> tuple[Action, ...]:
+        """Nothing can be waited for any more: what is not handed in yet, and the variables, maybe once more."""
+        held = self.state is State.ASKING_REASON
+        self.state = State.FINISHED
+        if self.outcome is None:
+            return self._unrated(CallOutcome.ERROR, _FINISH)
+        told = self._tell(self.outcome)
+        return (ReleaseHold(), told, _FINISH) if held else (told, _FINISH)
+
     def _read(self, event: Event) -> Input:
         kind = type(event)
         if kind is Key:
@@ -473,7 +482,8 @@ class Dialogue:
         return (_FINISH,)
 
     def _unrated(self, outcome: CallOutcome, last: Action) -> tuple[Action, ...]:
-        return (self._tell(outcome), EndCall(outcome), last)
+        # The end first: setting variables waits for Asterisk, and a call may run out of time there.
+        return (EndCall(outcome), self._tell(outcome), last)
 
     def _tell(self, outcome: CallOutcome) -> SetVariables:
         self.outcome = outcome

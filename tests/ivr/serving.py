@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, cast
 
 import pytest_twisted
+from twisted.internet.task import Clock
 
 from config.settings import IvrSection, RatingSection, Settings
 from config.values import Address
@@ -33,6 +34,19 @@ def reactor() -> Any:
     from twisted.internet import reactor
 
     return reactor
+
+
+class TurnedReactor:
+    """The real reactor, but time passes only when `advance` says so."""
+
+    def __init__(self) -> None:
+        self._clock = Clock()
+        self.advance = self._clock.advance
+        self.callLater = self._clock.callLater
+        self.seconds = self._clock.seconds
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(reactor(), name)
 
 
 def settings(ivr: dict[str, Any] | None = None, rating: dict[str, Any] | None = None) -> Settings:
@@ -72,10 +86,12 @@ async def serving(
     ivr: dict[str, Any] | None = None,
     rating: dict[str, Any] | None = None,
     allow: str = "127.0.0.1",
+    on: Any = None,
 ) -> AsyncIterator[Serving]:
+    """`on`: another reactor than the installed one."""
     desk = desk or DeskDouble()
     chosen = settings({"allow": (ip_network(allow),)} | (ivr or {}), rating)
-    server = RatingServer(desk, chosen, reactor(), TurnedClock(START))
+    server = RatingServer(desk, chosen, on or reactor(), TurnedClock(START))
     server.start()
     served = Serving(server, desk)
     try:

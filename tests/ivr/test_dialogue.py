@@ -104,7 +104,7 @@ ENDS = {
 def test_ends_without_a_rating(name: str) -> None:
     keys, outcome = ENDS[name]
     dialogue, done = played(ASKED, *presses(keys))
-    assert done[-3:] == [SetVariables(outcome), EndCall(outcome), Play("goodbye")]
+    assert done[-3:] == [EndCall(outcome), SetVariables(outcome), Play("goodbye")]
     assert dialogue.outcome is outcome
     assert dialogue.feed(Played()) == (Finish(),)
 
@@ -179,7 +179,7 @@ def test_a_duplicate_keeps_its_rating(events: tuple[Event, ...]) -> None:
                                     (ASKED, Key("4"), StoreFailed())])  # fmt: skip
 def test_faults_of_ours_end_in_sorry(events: tuple[Event, ...]) -> None:
     _, done = played(*events)
-    assert done[-3:] == [SetVariables(CallOutcome.ERROR), EndCall(CallOutcome.ERROR), Play("sorry")]
+    assert done[-3:] == [EndCall(CallOutcome.ERROR), SetVariables(CallOutcome.ERROR), Play("sorry")]
 
 
 def test_a_broken_reason_prompt_takes_nothing_from_the_rating() -> None:

@@ -34,16 +34,16 @@ from simulate.caller import CallReport, HangUp, Late, Pace, Plan, environment_bl
 from tests.conftest import TwistedErrors
 from tests.ivr.desk import DeskDouble, Fault
 from tests.ivr.raw import connect
-from tests.ivr.serving import RATE, on_reactor, reactor, serving
+from tests.ivr.serving import RATE, TurnedReactor, on_reactor, reactor, serving
 
 HEAD = environment_block(Plan(RATE), "127.0.0.1", 4573)
 Dialogue = Callable[[Session, bytes], Coroutine[Any, Any, None]]
 
 
 @asynccontextmanager
-async def listening(dialogue: Dialogue, **options: Any) -> AsyncIterator[Listener]:
+async def listening(dialogue: Dialogue, *, on: Any = None, **options: Any) -> AsyncIterator[Listener]:
     chosen: dict[str, Any] = {"allow": [ip_network("127.0.0.1")], "max_calls": 100, "call_limit": 20.0} | options
-    listener = Listener(reactor(), dialogue, **chosen)
+    listener = Listener(on or reactor(), dialogue, **chosen)
     listener.listen("127.0.0.1", 0)
     try:
         yield listener
@@ -316,8 +316,7 @@ async def test_a_peer_that_does_not_read_costs_one_command() -> None:
         peer = await connect(listener.port)
         peer.transport.pauseProducing()
         peer.send(HEAD)
-        await deferLater(reactor(), 0.05)
-        assert 0 < len(sessions[0]._unsent) < len(line), "more than the system's buffers take"
+        await settled(lambda: bool(sessions) and 0 < len(sessions[0]._unsent) < len(line))
         peer.transport.resumeProducing()
         await peer.until(b"x\n")
         assert (len(peer.received), peer.received[:6]) == (len(line), line[:6])
@@ -328,7 +327,10 @@ async def test_a_peer_that_does_not_read_costs_one_command() -> None:
 
 @on_reactor
 async def test_a_peer_that_goes_with_a_command_half_written() -> None:
+    sessions: list[Session] = []
+
     async def dialogue(session: Session, head: bytes) -> None:
+        sessions.append(session)
         assert session._sock is not None
         session._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
         await session.ask(b"NOOP " + b"x" * 2_000_000 + b"\n")
@@ -337,7 +339,7 @@ async def test_a_peer_that_goes_with_a_command_half_written() -> None:
         peer = await connect(listener.port)
         peer.transport.pauseProducing()
         peer.send(HEAD)
-        await deferLater(reactor(), 0.05)
+        await settled(lambda: bool(sessions) and bool(sessions[0]._unsent))
         peer.transport.abortConnection()
         await peer.closed
         await settled(lambda: listener.in_progress == 0)
@@ -399,20 +401,26 @@ async def test_one_call_too_many_is_closed_and_a_place_that_becomes_free_is_give
 @on_reactor
 async def test_whoever_does_not_finish_the_head_loses_the_place(said: bytes) -> None:
     refused: list[Refusal] = []
-    async with listening(say_answer, head_seconds=0.1, refused=refused.append) as listener:
+    time = TurnedReactor()
+    async with listening(say_answer, on=time, head_seconds=10.0, refused=refused.append) as listener:
         peer = await connect(listener.port)
         peer.send(said)
+        await settled(lambda: listener.in_progress == 1)
+        time.advance(9.9)
+        assert (listener.in_progress, refused) == (1, [])
+        time.advance(0.1)
         assert await peer.closed == b""
     assert refused == [Refusal.NO_HEAD]
 
 
 @on_reactor
 async def test_a_head_in_time_stops_its_clock() -> None:
-    async with listening(say_answer, head_seconds=0.05) as listener:
+    time = TurnedReactor()
+    async with listening(say_answer, on=time, head_seconds=10.0) as listener:
         peer = await connect(listener.port)
         peer.send(HEAD)
         await peer.until(b"ANSWER")
-        await deferLater(reactor(), 0.12)
+        time.advance(11.0)
         assert listener.in_progress == 1
         peer.send(b"200 result=0\n")
         await peer.closed
@@ -428,29 +436,48 @@ async def test_no_call_outlasts_the_limit_and_the_first_in_is_the_first_out() ->
         except CallLimit:
             ended.append(head.decode()[-1])
 
-    async with listening(dialogue, call_limit=0.15) as listener:
+    time = TurnedReactor()
+    async with listening(dialogue, on=time, call_limit=20.0) as listener:
         first, second = [await connect(listener.port) for _ in range(2)]
         first.send(b"x: 1\n\n")
         await first.until(b"ANSWER")
-        await deferLater(reactor(), 0.05)
+        time.advance(1.0)
         second.send(b"x: 2\n\n")
         await second.until(b"ANSWER")
+        time.advance(18.9)
+        assert ended == []
+        time.advance(0.1)
         await first.closed
         assert ended == ["1"]
+        time.advance(1.0)
         await second.closed
     assert ended == ["1", "2"]
 
 
+LIMIT = timedelta(seconds=30)
+
+
+def told(satisfaction: str, evaluation: str, outcome: str) -> bytes:
+    """What Asterisk is told at the end of a call that ran out of time."""
+    return (
+        f'SET VARIABLE "HUIYIN_SATISFACTION" "{satisfaction}"\n'
+        f'SET VARIABLE "HUIYIN_EVALUATION" "{evaluation}"\n'
+        f'SET VARIABLE "HUIYIN_OUTCOME" "{outcome}"\n'
+    ).encode()
+
+
 @on_reactor
 async def test_a_caller_at_the_limit_gets_the_error_outcome() -> None:
-    async with serving(ivr={"call_limit": timedelta(seconds=0.2)}) as server:
+    time = TurnedReactor()
+    async with serving(ivr={"call_limit": LIMIT}, on=time) as server:
         peer = await connect(server.server.port)
         peer.send(HEAD)
         await peer.until(b"ANSWER\n")
         peer.send(b"200 result=0\n")
         await peer.until(b"EXEC Background")
+        time.advance(LIMIT.total_seconds())
         said = await peer.closed
-    assert said.endswith(b'SET VARIABLE "HUIYIN_OUTCOME" "error"\n')
+    assert said.endswith(told("", "", "error"))
     assert [outcome.value for _, outcome in server.desk.ended] == ["error"]
 
 
@@ -465,30 +492,53 @@ BAD_RATING = [
 
 @on_reactor
 async def test_the_limit_in_the_reason_question_takes_nothing_from_the_rating() -> None:
-    async with serving(ivr={"call_limit": timedelta(seconds=0.5)}) as server:
+    time = TurnedReactor()
+    async with serving(ivr={"call_limit": LIMIT}, on=time) as server:
         peer = await connect(server.server.port)
         peer.send(HEAD)
         for awaited, reply in BAD_RATING:
             await peer.until(awaited)
             peer.send(reply)
-        assert (await peer.closed).endswith(b'SET VARIABLE "HUIYIN_OUTCOME" "rated"\n')
+        await peer.until(b"EXEC")
+        time.advance(LIMIT.total_seconds())
+        assert (await peer.closed).endswith(told("1", "e-1", "rated"))
     assert len(server.desk.rated) == len(server.desk.released) == 1
     assert not server.desk.ended
+
+
+@pytest.mark.parametrize("variable", [b"SATISFACTION", b"EVALUATION", b"OUTCOME"])
+@on_reactor
+async def test_the_limit_while_the_variables_are_being_set_loses_no_end(variable: bytes) -> None:
+    time = TurnedReactor()
+    desk = DeskDouble(faults={"rate": Fault.FAILS})
+    async with serving(desk, ivr={"call_limit": LIMIT}, on=time) as server:
+        peer = await connect(server.server.port)
+        peer.send(HEAD)
+        for awaited, reply in BAD_RATING:
+            await peer.until(awaited)
+            if awaited == variable:
+                break
+            peer.send(reply)
+        time.advance(LIMIT.total_seconds())
+        assert (await peer.closed).endswith(told("", "", "error"))
+    assert [outcome.value for _, outcome in desk.ended] == ["error"], "once"
 
 
 @on_reactor
 async def test_the_limit_while_the_rating_is_being_stored_waits_for_the_store() -> None:
     desk = DeskDouble(faults={"rate": Fault.QUEUED})
-    async with serving(desk, ivr={"call_limit": timedelta(seconds=0.2), "store_timeout": 5.0}) as server:
+    time = TurnedReactor()
+    async with serving(desk, ivr={"call_limit": LIMIT, "store_timeout": 60.0}, on=time) as server:
         peer = await connect(server.server.port)
         peer.send(HEAD)
         for awaited, reply in BAD_RATING[:2]:
             await peer.until(awaited)
             peer.send(reply)
-        await deferLater(reactor(), 0.4)
+        await settled(lambda: bool(desk.pending))
+        time.advance(LIMIT.total_seconds())
         [(_, future)] = desk.pending
         future.set_result(Stored(True, "e", Satisfaction.VERY_DISSATISFIED, "r", held=True))
-        assert (await peer.closed).endswith(b'SET VARIABLE "HUIYIN_OUTCOME" "rated"\n')
+        assert (await peer.closed).endswith(told("1", "e", "rated"))
     assert desk.released == ["r"]
     assert server.server.statistics.calls == {(Path.RATE, CallOutcome.RATED): 1}
 
@@ -505,7 +555,8 @@ async def test_a_caller_gone_while_the_rating_is_being_stored_has_rated() -> Non
         await settled(lambda: bool(desk.pending))
         peer.transport.abortConnection()
         await peer.closed
-        await deferLater(reactor(), 0.05)
+        [session] = server.server._listener._sessions
+        await settled(lambda: session.gone is not None)
         assert server.server.in_progress == 1, "the store is still waited for"
         [(_, future)] = desk.pending
         future.set_result(Stored(True, "e", Satisfaction.VERY_DISSATISFIED, "r", held=True))
