@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from unicodedata import category
 from urllib.parse import unquote_to_bytes
 
 from intake.desk import Intake
@@ -109,13 +110,13 @@ def _parse(line: str) -> _Event:
     """
     if len(line) > _LINE_LENGTH:
         raise ValueError(f"has {len(line)} characters; no event is as long")
-    if not all(sign.isprintable() or "\udc80" <= sign <= "\udcff" for sign in line):
+    if not line.isprintable() and not all(map(_is_text, line)):
         raise ValueError("holds control characters")
     parts = line.split("|")
     if len(parts) < 5:
         raise ValueError("has fewer than five fields (time|callid|queue|agent|event)")
     moment, call_key, queue, agent, name, *data = parts
-    if not (moment.isascii() and moment.isdigit() and _EARLIEST <= int(moment[:12]) <= _LATEST):
+    if not (len(moment) <= 12 and moment.isascii() and moment.isdigit() and _EARLIEST <= int(moment) <= _LATEST):
         raise ValueError("does not begin with a time in seconds since 1970")
     if not name:
         raise ValueError("names no event")
@@ -127,6 +128,11 @@ def _parse(line: str) -> _Event:
     if name in _ENDED and agent in {"", "NONE"}:
         raise ValueError(f"{name} without an agent")
     return _Event(datetime.fromtimestamp(int(moment), UTC), call_key, queue, agent, name, data)
+
+
+def _is_text(sign: str) -> bool:
+    """Whether a name may hold it: all but controls, line ends, and halves of characters that stand for no byte."""
+    return "\udc80" <= sign <= "\udcff" or category(sign) not in {"Cc", "Zl", "Zp", "Cs"}
 
 
 def _told(event: _Event) -> CallFacts:

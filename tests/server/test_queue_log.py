@@ -105,11 +105,15 @@ def test_of_a_call_in_two_queues_the_last_agent_counts() -> None:
         ("|c|q|a|COMPLETEAGENT|1|1|1", "does not begin with a time"),
         ("12|c|q|a|COMPLETEAGENT|1|1|1", "does not begin with a time"),
         ("99999999999999999999999|c|q|a|COMPLETEAGENT|1|1|1", "does not begin with a time"),
+        ("0" * 12 + "9" * 30 + "|c|q|a|COMPLETEAGENT|1|1|1", "does not begin with a time"),
+        ("001772409600" + "0" * 30 + "|c|q|a|COMPLETEAGENT|1|1|1", "does not begin with a time"),
         ("1772409600|c|q|a||1|1|1", "names no event"),
         ("1772409600|NONE|q|a|COMPLETEAGENT|1|1|1", "COMPLETEAGENT without a callid"),
         ("1772409600||q|NONE|ENTERQUEUE||1|1", "ENTERQUEUE without a callid"),
         ("1772409600|c|q|NONE|COMPLETEAGENT|1|1|1", "COMPLETEAGENT without an agent"),
         ("1772409600|c|q|a|COMPLETEAGENT|\x00|1|1", "holds control characters"),
+        ("1772409600|c|q|a|COMPLETEAGENT|\u2028|1|1", "holds control characters"),
+        ("1772409600|c|q|a|COMPLETEAGENT|\ud800|1|1", "holds control characters"),
         (f"1772409600|{'c' * 300}|q|a|COMPLETEAGENT|1|1|1", "its callid has 300 characters"),
         (f"1772409600|c|q|a|COMPLETEAGENT|{'x' * 5000}", "no event is as long"),
     ],
@@ -127,6 +131,13 @@ def test_a_name_in_gbk_breaks_nothing() -> None:
     line = "1772409600|c1|技能组|张三|COMPLETEAGENT|1|1|1".encode("gbk").decode("utf-8", "surrogateescape")
     [call] = read_queue_log([line]).calls
     assert call.facts.call_key == "c1"
+
+
+@pytest.mark.parametrize("name", ["张\u3000三", "张\u00a0三", "张\u200b三"])
+def test_a_space_of_any_kind_in_a_name_breaks_nothing(name: str) -> None:
+    reading = read_queue_log([f"1772409600|c1|hotline|{name}|COMPLETEAGENT|1|1|1"])
+    assert reading.bad == ()
+    assert [call.facts.call_key for call in reading.calls] == ["c1"]
 
 
 @given(st.lists(st.text(max_size=60), max_size=20))
