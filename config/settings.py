@@ -11,6 +11,7 @@ Rules kept here:
 
 from __future__ import annotations
 
+import hashlib
 import re
 import socket
 from collections.abc import Mapping
@@ -124,6 +125,10 @@ def _language(value: str) -> str:
     return value
 
 
+_NODE_LENGTH = 80
+"""Characters; the column that holds it has as many."""
+
+
 class IvrSection(Section):
     listen: Listen = Address("127.0.0.1", 4573)
     allow: tuple[Network, ...] = (IPv4Network("127.0.0.1/32"),)
@@ -138,7 +143,7 @@ class IvrSection(Section):
     repeat_keys: tuple[str, ...] = ("0", "*")
     skip_key: str = "#"
     stop_grace: Annotated[Duration, between("0s", "1h")] = timedelta(seconds=60)
-    node: Annotated[str, Field(max_length=80)] = ""
+    node: Annotated[str, Field(max_length=_NODE_LENGTH)] = ""
 
     @field_validator("allow")
     @classmethod
@@ -183,7 +188,12 @@ class IvrSection(Section):
     @property
     def node_name(self) -> str:
         """Which process of which host holds a reason open; the same after a restart."""
-        return (self.node or f"{socket.gethostname()}:{self.listen}")[:80]
+        name = self.node or f"{socket.gethostname()}:{self.listen}"
+        if len(name) <= _NODE_LENGTH:
+            return name
+        # Cut alone, two processes of a host with a long name would lose the port that tells them apart.
+        digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+        return f"{name[: _NODE_LENGTH - 17]}~{digest}"
 
     @property
     def prompt_directory(self) -> Path:

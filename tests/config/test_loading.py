@@ -10,7 +10,7 @@ import pytest
 
 from config.errors import ConfigurationError
 from config.loading import load
-from config.settings import PushCalls, Settings
+from config.settings import IvrSection, PushCalls, Settings
 from config.values import Address
 
 
@@ -139,6 +139,15 @@ def test_a_process_has_the_same_name_after_a_restart(tmp_path: Path) -> None:
     assert load(written(tmp_path, '[ivr]\nnode = "ivr-1"'), {}).ivr.node_name == "ivr-1"
     assert Settings().ivr.node_name == Settings().ivr.node_name
     assert Settings().ivr.node_name.endswith(":127.0.0.1:4573")
+
+
+def test_processes_of_a_host_with_a_long_name_have_names_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    for length in (64, 65, 66, 80, 253):
+        monkeypatch.setattr("socket.gethostname", lambda length=length: "h" * length)
+        names = [IvrSection(listen=Address("127.0.0.1", port)).node_name for port in (4573, 4574)]
+        assert names == [IvrSection(listen=Address("127.0.0.1", port)).node_name for port in (4573, 4574)]
+        assert len(set(names)) == 2
+        assert all(len(name) <= 80 for name in names)
 
 
 # ── the environment ───────────────────────────────────────────────────────────────────────────────────────────────────
