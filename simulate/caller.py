@@ -125,8 +125,15 @@ class CallReport:
 
 
 def request_line(path: str, **values: str | bytes) -> str:
-    """`rate?call=…&agent=…` with every value percent-encoded, as the dialplan's URIENCODE does it."""
-    query = "&".join(f"{key}={quote(value, safe='')}" for key, value in values.items())
+    """`rate?call=…&agent=…` with every value percent-encoded, as the dialplan's URIENCODE does it.
+
+    Bytes that are not UTF-8, in text as surrogate escapes (from a command line), go out as they came in.
+    """
+    raw = {
+        key: value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
+        for key, value in values.items()
+    }
+    query = "&".join(f"{key}={quote(value, safe='')}" for key, value in raw.items())
     return f"{path}?{query}" if query else path
 
 

@@ -207,4 +207,5 @@ def test_the_environment_is_asterisks() -> None:
         b"agi_request: agi://127.0.0.1:4573/rate?call=c%201&queue=%E5%92%A8%E8%AF%A2",
     ]
     assert b"agi_calleridname: \xcd\xf5" in lines
+    assert request_line("rate", agent="\udcd5\udcc5", queue=b"\xd5\xc5") == "rate?agent=%D5%C5&queue=%D5%C5"
     assert block.endswith(b"\n\n")
