@@ -21,6 +21,7 @@ import click
 from sqlalchemy import Connection, select
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError
+from twisted.logger import Logger
 
 from config.loading import load
 from models.clock import SHANGHAI
@@ -36,6 +37,7 @@ from simulate.centre import StandInCentre
 
 __all__ = ["DemoFailed", "run"]
 
+_bugs = Logger()
 _SECRET = "demo"  # noqa: S105 (a stand-in's, on loopback)
 _PAUSE = (0.3, 2.0)  # seconds between two callers
 _PACE = Pace(file=0.05, key=0.4, silence=0.5)
@@ -71,7 +73,7 @@ def run(folder: Path | None, calls: int | None) -> None:
         folder: keeps the database; None: a temporary one that goes with the demo.
 
     Raises:
-        DemoFailed: not every rating is with the centre at the end.
+        DemoFailed: not every call was served and every rating is with the centre at the end.
     """
     with ExitStack() as stack:
         if folder is None:
@@ -139,6 +141,8 @@ class _Demo:
         self._chance = random.Random()  # noqa: S311 (made-up callers)
         self._started = 0
         self._over = 0
+        self._failed = 0
+        self._stopping = False
         self._levels: Counter[Satisfaction] = Counter()
         self._waiting: set[str] = set()
         self._next: Any = None
@@ -158,23 +162,30 @@ class _Demo:
     def _call(self) -> None:
         self._next = None
         self._started += 1
-        Deferred.fromCoroutine(self._play(self._made_up()))
+        Deferred.fromCoroutine(self._play(self._made_up())).addErrback(
+            lambda failure: _bugs.failure("a call of the demo broke", failure)
+        )
         if self._left is None or self._started < self._left:
             self._next = self._reactor.callLater(self._chance.uniform(*_PAUSE), self._call)
 
     async def _play(self, caller: _Caller) -> None:
         host, _, port = self._process.listening["ivr"].rpartition(":")
+        got_through = False
         try:
             report = await place_call(self._reactor, caller.plan, host, int(port))
+            evaluation_id = await self._tell(caller, report)
+            if evaluation_id:
+                self._waiting.add(evaluation_id)
+                Deferred.fromCoroutine(self._follow(caller, evaluation_id))
+            got_through = True
         except ConnectError:
-            return  # the demo is ending
-        evaluation_id = await self._tell(caller, report)
-        self._over += 1
-        if evaluation_id:
-            self._waiting.add(evaluation_id)
-            Deferred.fromCoroutine(self._follow(caller, evaluation_id))
-        if self._over == self._left:
-            Deferred.fromCoroutine(self._arrived())
+            _say(f"{_time()}　{caller}　未接通")
+        finally:
+            # However a call went, it is over; one not counted would keep the demo from ending.
+            self._over += 1
+            self._failed += not got_through
+            if self._over == self._left:
+                Deferred.fromCoroutine(self._arrived())
 
     def _made_up(self) -> _Caller:
         chance = self._chance
@@ -205,7 +216,8 @@ class _Demo:
             pass  # sum_up says what is missing
         else:
             timer.cancel()
-        self.ending.asked()
+        if not self._stopping:  # asked again it would stop at once
+            self.ending.asked()
 
     # ── what is told ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -232,7 +244,7 @@ class _Demo:
         """The last lines.
 
         Raises:
-            DemoFailed: a rating is not with the centre.
+            DemoFailed: a rating is not with the centre, or a call was not served.
         """
         rated = self._levels.total()
         levels = "　".join(f"{level.chinese} {self._levels[level]}" for level in Satisfaction if self._levels[level])
@@ -242,8 +254,11 @@ class _Demo:
         )
         if self._waiting and self._left is not None:
             raise DemoFailed(f"{len(self._waiting)} ratings are not with the centre after {_ARRIVAL_SECONDS:.0f} s")
+        if self._failed and self._left is not None:
+            raise DemoFailed(f"{self._failed} of {self._over} calls were not served; the log above says why")
 
     async def _stop(self) -> None:
+        self._stopping = True
         if self._next is not None:
             self._next.cancel()
         await self._process.stop()
