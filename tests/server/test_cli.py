@@ -9,18 +9,22 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
+from centre.outbox import Retried, retry
 from models.clock import SHANGHAI
 from models.database import open_database
 from models.door import Door
 from models.privacy import Keyring
 from models.tables import calls, evaluations, metadata, outbox
 from server.cli import main
+from tests.centre.rows import add
 from tests.server.running import COMMAND, Caller, Huiyin, Program, run_command, write_config
 
 Run = Callable[..., Result]
@@ -259,6 +263,31 @@ def test_the_outbox_is_listed_and_sent_again(tmp_path: Path) -> None:
     assert again.returncode == 0
     assert again.stdout == "1 dead letters and 0 waiting batches go again\n"
     assert run_command("outbox", "list", "--state", "dead", "-c", config).stdout == ""
+
+
+def test_many_dead_letters_go_again_in_transactions_of_their_own(run: Run, tmp_path: Path) -> None:
+    """A serving process waits for no more than one of them, and no letter goes twice."""
+    config = write_config(tmp_path)
+    assert run("db", "upgrade", "-c", config).exit_code == 0
+    database = open_database("sqlite:///var/huiyin.db", tmp_path)
+    ids = add(database.write_engine, 1001, now=datetime.now(UTC))
+    with database.write_engine.begin() as connection:
+        connection.execute(outbox.update().values(state="dead", reason="不予接收"))
+    taken: list[int] = []
+
+    def count(connection: Connection, now: datetime, **options: Any) -> Retried:
+        done = retry(connection, now, **options)
+        taken.append(done.letters)
+        return done
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("centre.outbox.retry", count)
+        done = run("outbox", "retry", "-c", config)
+    assert (done.exit_code, done.output) == (0, "1001 dead letters and 0 waiting batches go again\n")
+    assert taken == [500, 500, 1]
+    with database.read_engine.connect() as connection:
+        assert connection.execute(select(func.count()).where(outbox.c.state == "waiting")).scalar_one() == len(ids)
+    database.close()
 
 
 def test_a_day_is_compared_with_the_centre(tmp_path: Path) -> None:
