@@ -6,6 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+CODECS := tests/ivr/test_agi.py tests/ivr/test_request.py tests/intake/test_numbers.py
 PIN := $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.11
 
 .PHONY: help
@@ -48,6 +49,10 @@ check: install ## Lint, formatting, types, and the rule which part may import wh
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+.PHONY: fuzz
+fuzz: install ## Give each property of the codecs 10 000 made-up inputs; a few minutes, at most 5 each
+	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -q -m hypothesis --timeout 300 --durations 5 $(CODECS)
 
 .PHONY: coverage
 coverage: install ## Which lines and branches the fast tests reach

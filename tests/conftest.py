@@ -10,6 +10,7 @@ from shutil import copyfile
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from twisted.internet.base import DelayedCall
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from zope.interface import implementer
@@ -22,6 +23,8 @@ from tests.moments import START
 from tests.postgres import PostgresServer, postgres_missing
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
+settings.register_profile("fuzz", max_examples=10_000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 _left_out: dict[str, set[str]] = {}
 
 
