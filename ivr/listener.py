@@ -23,7 +23,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from enum import StrEnum
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReadDescriptor
@@ -32,9 +32,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ivr.session import Reactor, Session, SessionEnd
-from models.futures import ReactorTime, Timer
+from models.futures import Deadlines, ReactorTime, Timer
 
-__all__ = ["CannotServe", "Deadlines", "Listener", "Refusal", "TimedReactor", "ensure_file_limit"]
+__all__ = ["CannotServe", "Listener", "Refusal", "TimedReactor", "ensure_file_limit"]
 
 HEAD_SECONDS = 5.0
 REST_SECONDS = 0.25
@@ -43,8 +43,6 @@ SPARE_FILES = 256
 """Files beside the calls: database, log, push, console."""
 _ACCEPTS = 64
 _LAST_GRACE = 5.0
-
-T = TypeVar("T")
 
 
 class CannotServe(Exception):
@@ -83,44 +81,6 @@ def ensure_file_limit(max_calls: int) -> None:
             f"or lower ivr.max_calls to {max(hard - SPARE_FILES, 1)}"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-class Deadlines(Generic[T]):
-    """Things that all get the same time from when they are added."""
-
-    def __init__(self, reactor: TimedReactor, seconds: float, expire: Callable[[T], None]) -> None:
-        self._reactor = reactor
-        self._seconds = seconds
-        self._expire = expire
-        self._due: dict[T, float] = {}
-        self._timer: Timer | None = None
-
-    def add(self, thing: T) -> None:
-        self._due[thing] = self._reactor.seconds() + self._seconds
-        if self._timer is None:
-            self._timer = self._reactor.callLater(self._seconds, self._tick)
-
-    def remove(self, thing: T) -> None:
-        """Takes a thing out; one that is not in is fine."""
-        self._due.pop(thing, None)
-
-    def stop(self) -> None:
-        """No thing expires any more."""
-        self._due.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _tick(self) -> None:
-        self._timer = None
-        now = self._reactor.seconds()
-        while self._due:
-            thing, due = next(iter(self._due.items()))
-            if due > now:
-                self._timer = self._reactor.callLater(due - now, self._tick)
-                return
-            del self._due[thing]
-            self._expire(thing)
 
 
 @implementer(IReadDescriptor)

@@ -242,7 +242,7 @@ class _Function(Generic[R]):
 
 @dataclass(slots=True)
 class DoorStatistics:
-    """Counts since the start; `seconds` are spent from BEGIN to the end of COMMIT. `buckets` by group size."""
+    """Counts since the start; `seconds` are spent from BEGIN to the end of COMMIT."""
 
     groups: int = 0
     commands: int = 0

@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-__all__ = ["Patience", "ReactorThreads", "ReactorTime", "TimedOut", "Timer", "Wakeups"]
+__all__ = ["Deadlines", "Patience", "ReactorThreads", "ReactorTime", "TimedOut", "Timer", "Wakeups"]
 
 T = TypeVar("T")
 
@@ -112,19 +112,59 @@ class _Wait(Generic[T]):
             deferred.callback(future.result())
 
 
+class Deadlines(Generic[T]):
+    """Things that all get the same time from when they are added, so that the first in is the first out, and one timer
+    serves them all.
+
+    Args:
+        seconds: of monotonic time.
+    """
+
+    def __init__(self, reactor: ReactorTime, seconds: float, expire: Callable[[T], None]) -> None:
+        self._reactor = reactor
+        self._seconds = seconds
+        self._expire = expire
+        self._due: dict[T, float] = {}
+        self._timer: Timer | None = None
+
+    def add(self, thing: T) -> None:
+        self._due[thing] = self._reactor.seconds() + self._seconds
+        if self._timer is None:
+            self._timer = self._reactor.callLater(self._seconds, self._tick)
+
+    def remove(self, thing: T) -> None:
+        """Takes a thing out; one that is not in is fine."""
+        self._due.pop(thing, None)
+
+    def stop(self) -> None:
+        """No thing expires any more."""
+        self._due.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tick(self) -> None:
+        self._timer = None
+        now = self._reactor.seconds()
+        while self._due:
+            thing, due = next(iter(self._due.items()))
+            if due > now:
+                self._timer = self._reactor.callLater(due - now, self._tick)
+                return
+            del self._due[thing]
+            self._expire(thing)
+
+
 class Patience:
-    """Waits that all get the same time, so that the first in is the first out and one timer serves them all.
+    """Waits for futures that all get the same time.
 
     Args:
         seconds: of monotonic time.
     """
 
     def __init__(self, reactor: ReactorTime, wakeups: Wakeups, seconds: float) -> None:
-        self._reactor = reactor
         self._wakeups = wakeups
-        self._seconds = seconds
-        self._due: dict[_Wait[Any], float] = {}
-        self._timer: Timer | None = None
+        self._deadlines: Deadlines[_Wait[Any]] = Deadlines(reactor, seconds, _give_up)
 
     def wait(self, future: Future[T]) -> Deferred[T]:
         """Fires with the future's result, or fails with TimedOut; a command that is still queued then is withdrawn.
@@ -132,30 +172,18 @@ class Patience:
         With `TimedOut.withdrawn` false the command had started, and stands if it commits.
         """
         wait = _Wait(self._wakeups, future, self)
-        self._due[wait] = self._reactor.seconds() + self._seconds
-        if self._timer is None:
-            self._timer = self._reactor.callLater(self._seconds, self._tick)
+        self._deadlines.add(wait)
         return wait.deferred
 
     def forget(self, wait: _Wait[Any]) -> None:
-        self._due.pop(wait, None)
-
-    def _tick(self) -> None:
-        self._timer = None
-        now = self._reactor.seconds()
-        while self._due:
-            wait, due = next(iter(self._due.items()))
-            if due > now:
-                self._timer = self._reactor.callLater(due - now, self._tick)
-                return
-            del self._due[wait]
-            withdrawn = wait.future.cancel()
-            if not wait.deferred.called:
-                wait.deferred.errback(TimedOut(withdrawn=withdrawn))
+        self._deadlines.remove(wait)
 
     def stop(self) -> None:
         """Ends the timer; nobody waits any more."""
-        self._due.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._deadlines.stop()
+
+
+def _give_up(wait: _Wait[Any]) -> None:
+    withdrawn = wait.future.cancel()
+    if not wait.deferred.called:
+        wait.deferred.errback(TimedOut(withdrawn=withdrawn))

@@ -13,8 +13,9 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 
-from ivr.listener import REST_SECONDS, SPARE_FILES, CannotServe, Deadlines, Listener, Refusal, ensure_file_limit
+from ivr.listener import REST_SECONDS, SPARE_FILES, CannotServe, Listener, Refusal, ensure_file_limit
 from ivr.session import Session
+from models.futures import Deadlines
 from tests.ivr.raw import connect
 from tests.ivr.serving import on_reactor, reactor
 
