@@ -25,6 +25,7 @@ from models.tables import (
     case_keys,
     cases,
     evaluations,
+    feed,
     invitation_members,
     invitations,
     outbox,
@@ -42,6 +43,7 @@ from models.terms import (
 )
 
 __all__ = [
+    "UNSENT_AFTER",
     "CallFacts",
     "EvaluationKey",
     "Ids",
@@ -55,6 +57,8 @@ __all__ = [
     "effective_of_calls",
 ]
 
+UNSENT_AFTER = timedelta(hours=24)
+"""An SMS for a call not sent for so long is not sent at all (docs/data-model.md, the life of an invitation)."""
 _CASE_CLOSING = 1  # a call tells of no closing but the first; a reopened case comes by the API with its own number
 
 
@@ -176,11 +180,33 @@ _CASE_KEYS = Bulk(case_keys)
 _CASES = Bulk(
     cases, ("subject_id", "case_no", "service_number", "stub", "dept_code", "agent", "closed_at", "created_at")
 )
-_INVITATIONS = Bulk(invitations)
+_INVITATIONS = Bulk(
+    invitations,
+    (
+        "id",
+        "kind",
+        "state",
+        "reason",
+        "number_kind",
+        "number_sealed",
+        "number_hash",
+        "number_tail",
+        "number_key_id",
+        "lang",
+        "key_map",
+        "first_asked_at",
+        "asked_by",
+        "due_at",
+        "created_at",
+        "changed_at",
+        "not_after",
+    ),
+)
 _MEMBERS = Bulk(invitation_members)
 _RATINGS = Bulk(ratings)
 _EVALUATIONS = Bulk(evaluations)
 _OUTBOX = Bulk(outbox)
+_FEED = Bulk(feed, ("kind", "subject_id", "assess_number", "at"))
 _AUDIT = Bulk(audit)
 
 _CALL_OUTCOME = Many(
@@ -203,11 +229,12 @@ _INVITATION_STATE = Many(
         state=bindparam("new_state"),
         reason=bindparam("why"),
         due_at=bindparam("due"),
+        not_after=bindparam("until"),
         first_asked_at=bindparam("asked"),
         asked_by=bindparam("how"),
         changed_at=bindparam("at"),
     ),
-    ("invitation", "rates", "new_state", "why", "due", "asked", "how", "at"),
+    ("invitation", "rates", "new_state", "why", "due", "until", "asked", "how", "at"),
 )
 _NO_LONGER_EFFECTIVE = Many(
     update(evaluations)
@@ -298,6 +325,7 @@ class Record:
                 _RATINGS,
                 _EVALUATIONS,
                 _OUTBOX,
+                _FEED,
                 _AUDIT,
             )
         }
@@ -418,7 +446,10 @@ class Record:
         asked_by = "voice" if asked_at is not None else None
         if call.invitation_id is not None:
             rates = state is InvitationState.RATED
-            self.states.append((call.invitation_id, rates, state.value, reason, due_at, asked_at, asked_by, told.now))
+            until = None if due_at is None else told.ended_at + UNSENT_AFTER
+            self.states.append(
+                (call.invitation_id, rates, state.value, reason, due_at, until, asked_at, asked_by, told.now)
+            )
             if case is not None and case.subject_id == told.ids.case:
                 self.inserts[_MEMBERS].append((call.invitation_id, case.subject_id))
             return call.invitation_id
@@ -439,6 +470,7 @@ class Record:
                 due_at,
                 told.now,
                 told.now,
+                None if due_at is None else told.ended_at + UNSENT_AFTER,
             )
         )
         self.inserts[_MEMBERS].append((identity, call.subject_id))
@@ -509,6 +541,7 @@ class Record:
                 told.now,
             )
         )
+        self.inserts[_FEED].append(("evaluation", key.subject_id, key.assess_number, told.now))
 
     def no_longer_effective(self, subject_id: str, assess_number: int) -> None:
         self.superseded.append((subject_id, assess_number))

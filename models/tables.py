@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -28,7 +29,9 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
     Uuid,
+    false,
     text,
 )
 from sqlalchemy.types import TypeDecorator
@@ -36,21 +39,31 @@ from sqlalchemy.types import TypeDecorator
 __all__ = [
     "Id",
     "UtcTime",
+    "api_tokens",
     "audit",
     "call_keys",
     "calls",
     "case_keys",
     "cases",
+    "codes",
     "evaluations",
+    "feed",
     "invitation_members",
     "invitations",
+    "messages",
     "meta",
     "metadata",
+    "number_routes",
     "number_tables",
+    "opt_outs",
     "outbox",
+    "parts",
     "push_batches",
     "push_members",
     "ratings",
+    "receipts",
+    "remarks",
+    "segments",
 ]
 
 
@@ -166,6 +179,9 @@ cases = Table(
     Column("batch_id", String(200)),
     Column("theme_id", String(200)),
     Column("consent", Boolean),
+    Column("lang", String(16)),
+    Column("group_size", Integer),
+    Column("posted_by", String(64)),
     Column("closed_at", UtcTime),
     Column("deadline", UtcTime),
     Column("provisional", Boolean),
@@ -173,6 +189,8 @@ cases = Table(
     Column("created_at", UtcTime, nullable=False),
     Index(None, "number_hash"),
     Index(None, "number_tail"),
+    Index("ix_cases_batch_id", "batch_id", **_where("batch_id IS NOT NULL")),
+    Index("ix_cases_theme_id", "theme_id", **_where("theme_id IS NOT NULL")),
 )
 
 invitations = Table(
@@ -190,9 +208,19 @@ invitations = Table(
     Column("due_at", UtcTime),
     Column("created_at", UtcTime, nullable=False),
     Column("changed_at", UtcTime, nullable=False),
+    Column("group_key", String(208)),
+    Column("not_after", UtcTime),
+    Column("undelivered", Boolean, nullable=False, server_default=false()),
+    Column("muted", Boolean, nullable=False, server_default=false()),
+    Column("ended_at", UtcTime),
+    Column("rating_id", Id),
+    Column("clarified_at", UtcTime),
+    Column("reason_asked_at", UtcTime),
+    Column("reason_codes", String(200)),
     Index("ix_invitations_due", "state", "due_at", **_where("due_at IS NOT NULL")),
     Index(None, "first_asked_at"),
     Index("ix_invitations_number_hash", "number_hash", **_where("number_hash IS NOT NULL")),
+    Index("ix_invitations_group_key", "group_key", unique=True, **_where("group_key IS NOT NULL")),
 )
 
 invitation_members = Table(
@@ -305,6 +333,182 @@ push_members = Table(
     Index(None, "evaluation_id"),
 )
 
+remarks = Table(
+    "remarks",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("invitation_id", Id, nullable=False),
+    Column("rating_id", Id),
+    Column("message_id", Id, unique=True),
+    Column("kind", String(16), nullable=False),
+    Column("satisfaction", SmallInteger),
+    Column("text", Text),
+    Column("at", UtcTime, nullable=False),
+    Index(None, "invitation_id"),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("direction", String(4), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("reason", String(64)),
+    *number_columns(),
+    Column("invitation_id", Id),
+    Column("link", String(32)),
+    Column("our_number", String(32)),
+    Column("code", String(8)),
+    Column("text", Text),
+    Column("created_at", UtcTime, nullable=False),
+    Column("changed_at", UtcTime, nullable=False),
+    # out
+    Column("once_key", String(80)),
+    Column("lang", String(16)),
+    Column("fields", Text),
+    Column("carrier", String(12)),
+    Column("not_before", UtcTime),
+    Column("not_after", UtcTime),
+    Column("answers_id", Id),
+    Column("reference", Integer),
+    Column("total", SmallInteger),
+    Column("tries", SmallInteger),
+    Column("lease_owner", String(100)),
+    Column("settle_at", UtcTime),
+    Column("handed_at", UtcTime),
+    # in
+    Column("assembly_key", LargeBinary(16)),
+    Column("outcome", String(16)),
+    Column("why", String(40)),
+    Column("satisfaction", SmallInteger),
+    Column("queue", String(16)),
+    Column("queue_note", Text),
+    Column("handled_at", UtcTime),
+    Column("handled_by", String(64)),
+    Index("uq_messages_once_key", "once_key", unique=True, **_where("once_key IS NOT NULL")),
+    Index("ix_messages_queued", "not_before", **_where("state = 'queued'")),
+    Index("ix_messages_settle", "settle_at", **_where("settle_at IS NOT NULL")),
+    Index("ix_messages_number", "number_hash", "id"),
+    Index("ix_messages_invitation", "invitation_id", **_where("invitation_id IS NOT NULL")),
+    Index("ix_messages_assembly", "assembly_key", **_where("state = 'partial'")),
+    Index("ix_messages_unread", "id", **_where("state = 'unread'")),
+    Index("ix_messages_queue", "queue", "id", **_where("queue IS NOT NULL AND handled_at IS NULL")),
+)
+
+segments = Table(
+    "segments",
+    metadata,
+    Column("message_id", Id, nullable=False),
+    Column("number", SmallInteger, nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("link", String(32), nullable=False),
+    Column("smsc_id", String(80)),
+    Column("status", Integer),
+    Column("submitted_at", UtcTime, nullable=False),
+    Column("answered_at", UtcTime),
+    Column("receipt", String(12)),
+    Column("receipt_text", String(80)),
+    Column("receipt_at", UtcTime),
+    PrimaryKeyConstraint("message_id", "number"),
+    Index("ix_segments_smsc_id", "smsc_id", **_where("smsc_id IS NOT NULL")),
+)
+
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("link", String(32), nullable=False),
+    Column("smsc_id", String(80)),
+    Column("forms", Text),
+    Column("number_hash", LargeBinary(16)),
+    Column("our_number", String(32)),
+    Column("reference", Integer),
+    Column("receipt", String(12), nullable=False),
+    Column("receipt_text", String(80)),
+    Column("received_at", UtcTime, nullable=False),
+    Index(None, "smsc_id"),
+    Index(None, "number_hash"),
+)
+
+parts = Table(
+    "parts",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("message_id", Id, nullable=False),
+    Column("fingerprint", LargeBinary(16), nullable=False),
+    Column("link", String(32), nullable=False),
+    Column("esm_class", SmallInteger, nullable=False),
+    Column("data_coding", SmallInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("number", SmallInteger, nullable=False),
+    Column("total", SmallInteger, nullable=False),
+    Column("received_at", UtcTime, nullable=False),
+    Index(None, "fingerprint"),
+    Index(None, "message_id"),
+)
+
+codes = Table(
+    "codes",
+    metadata,
+    Column("id", Id, primary_key=True),
+    *number_columns(),
+    Column("code", String(8), nullable=False),
+    Column("invitation_id", Id, nullable=False),
+    Column("given_at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime),
+    UniqueConstraint("number_hash", "code"),
+    Index(None, "invitation_id"),
+)
+
+opt_outs = Table(
+    "opt_outs",
+    metadata,
+    Column("id", Id, primary_key=True),
+    *number_columns(),
+    Column("origin", String(8), nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime),
+    UniqueConstraint("number_hash", "origin"),
+)
+
+number_routes = Table(
+    "number_routes",
+    metadata,
+    Column("id", Id, primary_key=True),
+    *number_columns(),
+    Column("carrier", String(12), nullable=False),
+    Column("learnt_at", UtcTime, nullable=False),
+    UniqueConstraint("number_hash"),
+)
+
+api_tokens = Table(
+    "api_tokens",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("scope", String(16), nullable=False),
+    Column("secret_hash", LargeBinary(32), nullable=False, unique=True),
+    Column("depts", Text),
+    Column("areas", Text),
+    Column("created_at", UtcTime, nullable=False),
+    Column("revoked_at", UtcTime),
+)
+
+feed = Table(
+    "feed",
+    metadata,
+    # SQLite gives a position once only with AUTOINCREMENT, and that only with an INTEGER key.
+    Column("position", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("xid", BigInteger),
+    Column("kind", String(12), nullable=False),
+    Column("subject_id", Id, nullable=False),
+    Column("assess_number", Integer, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Index("ix_feed_xid", "xid", "position"),
+    sqlite_autoincrement=True,
+)
+
 audit = Table(
     "audit",
     metadata,
@@ -317,5 +521,5 @@ audit = Table(
     Index(None, "subject_id"),
 )
 
-number_tables: tuple[Table, ...] = (calls, cases, invitations)
+number_tables: tuple[Table, ...] = (calls, cases, invitations, messages, codes, opt_outs, number_routes)
 """Tables with `number_columns`; `huiyin key rotate` goes through them."""

@@ -13,9 +13,13 @@ __all__ = [
     "CallOutcome",
     "Channel",
     "InvitationState",
+    "MessageKind",
+    "MessageState",
     "Origin",
     "OutboxState",
+    "QueueReason",
     "Satisfaction",
+    "SegmentState",
     "SubjectKind",
     "Verdict",
 ]
@@ -103,6 +107,58 @@ class InvitationState(StrEnum):
     EXPIRED = "expired"
 
 
+class MessageKind(StrEnum):
+    """What an SMS 短信 is for. `REPLY` is what a citizen wrote; all others are ours."""
+
+    INVITATION = "invitation"
+    REMINDER = "reminder"
+    CLARIFICATION = "clarification"
+    REASON = "reason"
+    OPTED_OUT = "opted_out"
+    OPTED_IN = "opted_in"
+    BY_HAND = "by_hand"
+    REPLY = "reply"
+
+
+class MessageState(StrEnum):
+    """The life of an SMS: the first seven are ours, the last three a citizen's (transitions: docs/smpp.md)."""
+
+    QUEUED = "queued"
+    HANDED = "handed"
+    UNKNOWN = "unknown"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    PARTIAL = "partial"
+    UNREAD = "unread"
+    READ = "read"
+
+
+class SegmentState(StrEnum):
+    """One segment of ours: with the link, back for another go, its fate unknown, accepted, delivered, failed."""
+
+    HANDED = "handed"
+    WAITING = "waiting"
+    UNKNOWN = "unknown"
+    ACCEPTED = "accepted"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+class QueueReason(StrEnum):
+    """Why a person has to look at a reply."""
+
+    UNMATCHED = "unmatched"
+    AMBIGUOUS = "ambiguous"
+    UNCLEAR = "unclear"
+    UNREADABLE = "unreadable"
+    WITHDRAWN = "withdrawn"
+    MISTAKEN = "mistaken"
+    TOO_LATE = "too_late"
+    PRESSURE = "pressure"
+
+
 class OutboxState(StrEnum):
     """待推送: waiting (held, due or in a batch), or a dead letter 死信 that a person must look at."""
 
@@ -132,3 +188,4 @@ class Actor(Enum):
     SCHEDULER = "scheduler"
     CENTRE = "centre"
     COMMAND_LINE = "command_line"
+    API = "api"
