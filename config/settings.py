@@ -45,22 +45,30 @@ from models.terms import Satisfaction
 
 __all__ = [
     "SHIPPED_PROMPTS",
+    "Bind",
     "CentreSection",
     "ConsoleSection",
     "DatabaseSection",
+    "DefaultCoding",
     "HealthSection",
     "HotlineSection",
     "IvrSection",
     "LogSection",
     "NameOrPath",
+    "NumberForm",
     "PrivacySection",
     "PushCalls",
     "RatingSection",
+    "ReceiptIds",
     "ScheduleSection",
     "Section",
     "Settings",
+    "SignedAt",
+    "SignedBy",
     "SmsLink",
     "SmsSection",
+    "Split",
+    "Validity",
     "disagreements",
 ]
 
@@ -254,26 +262,138 @@ ServiceNumber = Annotated[str, AfterValidator(_digits)]
 Carrier = Literal["mobile", "unicom", "telecom", "broadcast"]
 
 
-class SmsLink(Section):
-    """One link to an SMSC (SMPP)."""
+class Bind(StrEnum):
+    """How a link is bound: one session both ways, or a transmitter and a receiver."""
 
-    name: Annotated[str, Field(min_length=1, max_length=32)]
+    TRANSCEIVER = "transceiver"
+    PAIR = "pair"
+
+
+class Split(StrEnum):
+    """How a long text travels: UDH with an 8-bit or a 16-bit reference, SAR TLVs, or whole in message_payload."""
+
+    UDH8 = "udh8"
+    UDH16 = "udh16"
+    SAR = "sar"
+    PAYLOAD = "payload"
+
+
+class NumberForm(StrEnum):
+    """How a link writes a citizen's number."""
+
+    NATIONAL = "national"
+    COUNTRY = "86"
+    PLUS = "+86"
+    TRUNK = "0"
+
+
+class Validity(StrEnum):
+    """How a submit says until when the SMS is worth delivering."""
+
+    RELATIVE = "relative"
+    ABSOLUTE = "absolute"
+    NONE = "none"
+
+
+class ReceiptIds(StrEnum):
+    """How the message id of a receipt relates to the one of the answer; auto finds either."""
+
+    AUTO = "auto"
+    SAME = "same"
+    HEX_TO_DECIMAL = "hex_to_decimal"
+    DECIMAL_TO_HEX = "decimal_to_hex"
+
+
+class DefaultCoding(StrEnum):
+    """What data_coding 0 means to this SMSC."""
+
+    GSM = "gsm"
+    ASCII = "ascii"
+    LATIN1 = "latin1"
+
+
+class SignedBy(StrEnum):
+    """Who puts 【…】 to a text."""
+
+    US = "us"
+    CARRIER = "carrier"
+
+
+class SignedAt(StrEnum):
+    FRONT = "front"
+    BACK = "back"
+
+
+_Type = Annotated[int, Field(ge=0, le=255)]
+_Signature = Annotated[str, Field(max_length=20)]
+
+
+class SmsLink(Section):
+    """One link to an SMSC (SMPP). What is None is taken from `[sms]` (`SmsSection.of_link`)."""
+
+    name: Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9_.-]+$")]
     carriers: Annotated[tuple[Carrier, ...], Field(min_length=1)] = ("mobile", "unicom", "telecom", "broadcast")
     host: Annotated[str, Field(min_length=1)]
     port: Annotated[int, Field(ge=1, le=65535)] = 2775
     system_id: Annotated[str, Field(min_length=1, max_length=15)]
     password: SecretStr
+    system_type: Annotated[str, Field(max_length=12)] = ""
+    bind: Bind = Bind.TRANSCEIVER
     service_number: ServiceNumber | None = None
     extension_digits: Annotated[int, Field(ge=0, le=6)] | None = None
     tls: bool = False
+    tls_ca: Path | None = None
+    tls_name: str | None = None
     window: Annotated[int, Field(ge=1, le=1000)] = 10
     segments_per_second: Annotated[float, Field(gt=0, le=10_000)] = 50.0
+    enquire_link: Annotated[Duration, between("1s", "1h")] = timedelta(seconds=30)
+    response_timeout: Annotated[Duration, between("100ms", "10m")] = timedelta(seconds=30)
+    bind_timeout: Annotated[Duration, between("100ms", "5m")] = timedelta(seconds=15)
+    reconnect_first: Annotated[Duration, between("10ms", "1h")] = timedelta(seconds=1)
+    reconnect_most: Annotated[Duration, between("10ms", "24h")] = timedelta(minutes=1)
+    max_pdu: Annotated[int, Field(ge=1024, le=1_048_576)] = 65_536
+    split: Split | None = None
+    number_form: NumberForm = NumberForm.COUNTRY
+    number_ton: _Type = 1
+    number_npi: _Type = 1
+    service_ton: _Type = 0
+    service_npi: _Type = 1
+    validity: Validity = Validity.RELATIVE
+    receipts: bool = True
+    receipt_ids: ReceiptIds = ReceiptIds.AUTO
+    default_coding: DefaultCoding = DefaultCoding.GSM
+    signature: _Signature | None = None
+    signature_by: SignedBy | None = None
+    signature_at: SignedAt | None = None
+    approved: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")], ...] = ()
+
+    @field_validator("password")
+    @classmethod
+    def _fits(cls, password: SecretStr) -> SecretStr:
+        value = password.get_secret_value()
+        if "\0" in value:
+            raise ValueError("holds a NUL, which ends a password in SMPP")
+        return password
 
 
 class SmsSection(Section):
     service_number: ServiceNumber = ""
-    signature: Annotated[str, Field(max_length=20)] = ""
+    signature: _Signature = ""
     extension_digits: Annotated[int, Field(ge=0, le=6)] = 2
+    signature_by: SignedBy = SignedBy.US
+    signature_at: SignedAt = SignedAt.FRONT
+    require_approved: bool = False
+    texts: str = ""
+    split: Split = Split.UDH8
+    carriers_file: Path | None = None
+    invitation_life: Annotated[Duration, between("1h", "90d")] = timedelta(days=7)
+    quarantine: Annotated[Duration, between("0s", "365d")] = timedelta(days=30)
+    unknown_after: Annotated[Duration, between("1s", "7d")] = timedelta(minutes=10)
+    repeat_window: Annotated[Duration, between("0s", "1h")] = timedelta(seconds=180)
+    assembly_wait: Annotated[Duration, between("1s", "24h")] = timedelta(minutes=5)
+    answer_within: Annotated[Duration, between("1s", "24h")] = timedelta(minutes=10)
+    conversation: Annotated[Duration, between("1m", "30d")] = timedelta(hours=24)
+    stop_grace: Annotated[Duration, between("0s", "10m")] = timedelta(seconds=10)
     links: tuple[SmsLink, ...] = ()
 
     @field_validator("links")
@@ -289,11 +409,38 @@ class SmsSection(Section):
                 problems.append(f"link {link.name!r} has no service_number, and sms.service_number is empty")
             elif number is not None and digits is not None and len(number) + digits > 20:
                 problems.append(f"link {link.name!r}: service number and extension have more than 20 digits together")
-        if links and info.data.get("signature") == "":
-            problems.append("sms.signature is empty; carriers refuse an SMS without one")
+            if (link.signature if link.signature is not None else info.data.get("signature")) == "":
+                problems.append(
+                    f"link {link.name!r} has no signature, and sms.signature is empty; carriers refuse an SMS without"
+                )
+            if link.reconnect_most < link.reconnect_first:
+                problems.append(f"link {link.name!r}: reconnect_most must be at least reconnect_first")
         if problems:
             raise ValueError("\n".join(problems))
         return links
+
+    def of_link(self, link: SmsLink) -> SmsLink:
+        """The link with everything that it takes from this section filled in."""
+        return link.model_copy(
+            update={
+                name: getattr(self, name)
+                for name in (
+                    "service_number",
+                    "extension_digits",
+                    "split",
+                    "signature",
+                    "signature_by",
+                    "signature_at",
+                )
+                if getattr(link, name) is None
+            }
+        )
+
+    @property
+    def code_digits(self) -> int:
+        """Digits of an extension code: what the shortest link that has any can carry. 0: no link has."""
+        found = [self.of_link(link).extension_digits or 0 for link in self.links]
+        return min((digits for digits in found if digits), default=0)
 
 
 class ScheduleSection(Section):
@@ -302,6 +449,7 @@ class ScheduleSection(Section):
     default_after_working_days: Annotated[int, Field(ge=1, le=60)] = 5
     late_window: Duration = timedelta(days=30)
     max_age: Duration = timedelta(hours=24)
+    group_wait: Duration = timedelta(minutes=30)
     sending_hours: tuple[DayTime, DayTime] = (time(8, 30), time(21, 0))
     daily_cap: Annotated[int, Field(ge=1, le=100)] = 3
 
