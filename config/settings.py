@@ -393,6 +393,7 @@ class SmsSection(Section):
     assembly_wait: Annotated[Duration, between("1s", "24h")] = timedelta(minutes=5)
     answer_within: Annotated[Duration, between("1s", "24h")] = timedelta(minutes=10)
     conversation: Annotated[Duration, between("1m", "30d")] = timedelta(hours=24)
+    blocked_pause: Annotated[Duration, between("1s", "24h")] = timedelta(minutes=30)
     stop_grace: Annotated[Duration, between("0s", "10m")] = timedelta(seconds=10)
     links: tuple[SmsLink, ...] = ()
 

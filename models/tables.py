@@ -387,7 +387,7 @@ messages = Table(
     Column("handled_at", UtcTime),
     Column("handled_by", String(64)),
     Index("uq_messages_once_key", "once_key", unique=True, **_where("once_key IS NOT NULL")),
-    Index("ix_messages_queued", "not_before", **_where("state = 'queued'")),
+    Index("ix_messages_queued", "carrier", "not_before", "id", **_where("state = 'queued'")),
     Index("ix_messages_settle", "settle_at", **_where("settle_at IS NOT NULL")),
     Index("ix_messages_number", "number_hash", "id"),
     Index("ix_messages_invitation", "invitation_id", **_where("invitation_id IS NOT NULL")),

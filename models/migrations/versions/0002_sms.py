@@ -124,7 +124,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_messages_queued",
         "messages",
-        ["not_before"],
+        ["carrier", "not_before", "id"],
         unique=False,
         sqlite_where=sa.text("state = 'queued'"),
         postgresql_where=sa.text("state = 'queued'"),
