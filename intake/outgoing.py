@@ -773,8 +773,9 @@ def _apply(unit: Unit, facts: Sequence[ReceiptFacts], rules: ReceiptRules, now: 
                 )
             )
             continue
-        if row.segment_state in _FINAL or (row.state == MessageState.QUEUED.value):
-            continue  # told twice, or after it was put in the queue again
+        waits = row.state == MessageState.QUEUED.value and fact.kind is not ReceiptKind.DELIVERED
+        if row.segment_state in _FINAL or waits:
+            continue  # told twice, or it is to go again anyway
         matched.append(Matched(row.over, fact.kind, MessageKind(row.kind)))
         state = _SEGMENT_AFTER.get(fact.kind, SegmentState.FAILED.value)
         if state is None:
@@ -805,8 +806,8 @@ def _match(unit: Unit, facts: Sequence[ReceiptFacts]) -> list[Any]:
     found: list[Any] = []
     pairs: list[int] = []
     for fact in facts:
-        rows = (row for form in fact.forms for row in by_id.get(form, ()) if row.over in fact.links)
-        row = next(iter(sorted(rows, key=lambda row: row.number_hash != fact.number_hash)), None)
+        rows = (one for form in fact.forms for one in by_id.get(form, ()) if one.over in fact.links)
+        row: Any = next(iter(sorted(rows, key=lambda row: row.number_hash != fact.number_hash)), None)
         if row is None and fact.number_hash is not None:
             pairs.append(len(found))
         found.append(row)

@@ -1,0 +1,412 @@
+"""Invitations that are due: each becomes one SMS in the queue, or an end with its reason (docs/data-model.md).
+
+Rules kept here:
+
+1. An invitation's SMS is queued in the transaction that decides on it; whichever process does it first, the others find
+   it done (`once_key`, and the invitation no longer due).
+2. What cannot be sent is recorded with why: opted out, the carrier's blacklist, too late, no mobile.
+3. The cap of a number a day and the sending hours postpone; they never end anything.
+4. Over links without extensions a number has one open SMS invitation at a time; the next waits until it is answered, or
+   is a day old while another waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+from sqlalchemy import and_, bindparam, func, or_, select, update
+
+from intake.codes import Choice, GivenCode, choose_code
+from intake.numbers import NumberKind
+from intake.outgoing import OUR_OWN_ACCORD, NewMessage, StoredNumber, queue_messages
+from models.clock import SHANGHAI
+from models.door import Bulk, Many, Priority, Unit
+from models.ids import new_id
+from models.tables import calls, cases, codes, invitation_members, invitations, messages, opt_outs
+from models.terms import InvitationState, MessageKind, MessageState
+
+__all__ = ["GROUP", "ExpireInvitations", "InviteDue", "Invited", "SendingRules", "end_codes"]
+
+GROUP = 64
+_SLOT = timedelta(hours=24)
+"""A link without extensions: how long an open invitation keeps the next one waiting."""
+_NO_CODE_WAIT = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class SendingRules:
+    """What the configuration says about asking by SMS.
+
+    `opening(t)`: t itself inside the sending hours, else when they begin next; `carrier_of(number)`: whose number it
+    is, "" where no table says so; `extensions(carrier)`: whether its links carry codes; `open_number`: a sealed number
+    in clear (for the carrier's prefix; it goes nowhere).
+    """
+
+    opening: Callable[[datetime], datetime]
+    daily_cap: int
+    code_digits: int
+    carrier_of: Callable[[str, bytes], str]
+    extensions: Callable[[str], bool]
+    open_number: Callable[[bytes], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Invited:
+    """What became of one group of due invitations."""
+
+    queued: int = 0
+    postponed: int = 0
+    impossible: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.queued + self.postponed + self.impossible
+
+
+_CODES = Bulk(codes)
+_QUEUED = Many(
+    update(invitations)
+    .where(invitations.c.id == bindparam("invitation"))
+    .values(due_at=bindparam("due"), changed_at=bindparam("at")),
+    ("invitation", "due", "at"),
+)
+_IMPOSSIBLE = Many(
+    update(invitations)
+    .where(invitations.c.id == bindparam("invitation"))
+    .values(
+        state=InvitationState.IMPOSSIBLE.value,
+        reason=bindparam("why"),
+        due_at=None,
+        not_after=None,
+        number_sealed=None,
+        number_hash=None,
+        number_tail=None,
+        number_key_id=None,
+        changed_at=bindparam("at"),
+    ),
+    ("invitation", "why", "at"),
+)
+_CODE_AGAIN = Many(
+    update(codes)
+    .where(codes.c.number_hash == bindparam("hash"), codes.c.code == bindparam("digits"))
+    .values(invitation_id=bindparam("invitation"), given_at=bindparam("at"), ended_at=None),
+    ("hash", "digits", "invitation", "at"),
+)
+_END_CODES = Many(
+    update(codes)
+    .where(codes.c.invitation_id == bindparam("invitation"), codes.c.ended_at.is_(None))
+    .values(ended_at=bindparam("at")),
+    ("invitation", "at"),
+)
+_END = Many(
+    update(invitations)
+    .where(invitations.c.id == bindparam("invitation"))
+    .values(
+        state=bindparam("new"),
+        due_at=None,
+        not_after=None,
+        ended_at=bindparam("at"),
+        number_sealed=None,
+        number_hash=None,
+        number_tail=None,
+        number_key_id=None,
+        changed_at=bindparam("at"),
+    ),
+    ("invitation", "new", "at"),
+)
+
+
+def end_codes(unit: Unit, invitation_ids: Sequence[str], now: datetime) -> None:
+    """The codes of invitations that have ended begin to rest."""
+    unit.many(_END_CODES, [(identity, now) for identity in invitation_ids])
+
+
+@dataclass(frozen=True, slots=True)
+class InviteDue:
+    """Makes the SMS of up to GROUP due invitations, oldest first. Result: `Invited`."""
+
+    now: datetime
+    rules: SendingRules
+    priority: ClassVar[Priority] = Priority.SWEEP
+
+    @classmethod
+    def run(cls, unit: Unit, commands: Sequence[InviteDue]) -> list[Invited]:
+        return [command._invite(unit) for command in commands]
+
+    def _invite(self, unit: Unit) -> Invited:
+        rows = unit.execute(_DUE, {"now": self.now}).all()
+        if not rows:
+            return Invited()
+        hashes = list({row.number_hash for row in rows if row.number_hash is not None})
+        refused = _opted_out(unit, hashes)
+        sent = self._sent_today(unit, hashes)
+        given = _given_codes(unit, hashes)
+        facts = _facts(unit, [row.id for row in rows])
+        state = _Group(self, unit)
+        for row in rows:
+            state.decide(row, refused, sent, given, facts.get(row.id, {}))
+        return state.store()
+
+    def _sent_today(self, unit: Unit, hashes: Sequence[bytes]) -> dict[bytes, int]:
+        """SMS of our own accord to each number that went today, or wait to go."""
+        local = self.now.astimezone(SHANGHAI)
+        midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
+        return {
+            row.number_hash: row.count
+            for row in unit.execute(_SENT_TODAY, {"hashes": list(hashes), "midnight": midnight})
+        }
+
+
+_DUE = (
+    select(
+        invitations.c.id,
+        invitations.c.kind,
+        invitations.c.number_kind,
+        invitations.c.number_sealed,
+        invitations.c.number_hash,
+        invitations.c.number_tail,
+        invitations.c.number_key_id,
+        invitations.c.lang,
+        invitations.c.key_map,
+        invitations.c.due_at,
+        invitations.c.not_after,
+    )
+    .where(invitations.c.state == InvitationState.WAITING.value, invitations.c.due_at <= bindparam("now"))
+    .order_by(invitations.c.due_at)
+    .limit(GROUP)
+    .with_for_update(skip_locked=True)
+)
+_SENT_TODAY = (
+    select(messages.c.number_hash, func.count().label("count"))
+    .where(
+        messages.c.number_hash.in_(bindparam("hashes", expanding=True)),
+        messages.c.kind.in_([kind.value for kind in OUR_OWN_ACCORD]),
+        or_(
+            messages.c.handed_at >= bindparam("midnight"),
+            and_(messages.c.handed_at.is_(None), messages.c.state == MessageState.QUEUED.value),
+        ),
+    )
+    .group_by(messages.c.number_hash)
+)
+
+
+class _Group:
+    """The rows that one group of decisions leads to."""
+
+    def __init__(self, command: InviteDue, unit: Unit) -> None:
+        self.unit = unit
+        self.now = command.now
+        self.rules = command.rules
+        self.new: list[NewMessage] = []
+        self.due: list[tuple[Any, ...]] = []
+        self.impossible: list[tuple[Any, ...]] = []
+        self.fresh: list[tuple[Any, ...]] = []
+        self.again: list[tuple[Any, ...]] = []
+        self.superseded: list[str] = []
+        self.postponed = 0
+
+    def decide(
+        self,
+        row: Any,
+        refused: Mapping[bytes, str],
+        sent: dict[bytes, int],
+        given: dict[bytes, list[_Given]],
+        facts: Mapping[str, str],
+    ) -> None:
+        if why := self._why_not(row, refused):
+            self.impossible.append((row.id, why, self.now))
+            return
+        if sent.get(row.number_hash, 0) >= self.rules.daily_cap:
+            self._postpone(row, self._tomorrow())
+            return
+        carrier = self.rules.carrier_of(self.rules.open_number(row.number_sealed), row.number_hash)
+        known = given.setdefault(row.number_hash, [])
+        choice = self._code(row, carrier, known)
+        if choice is None:
+            return
+        number = StoredNumber(row.number_kind, row.number_sealed, row.number_hash, row.number_tail, row.number_key_id)
+        if choice.taken:
+            self.again.append((row.number_hash, choice.code, row.id, self.now))
+        else:
+            self.fresh.append((new_id(), *number, choice.code, row.id, self.now, None))
+        known[:] = [one for one in known if one.code != choice.code]
+        known.append(_Given(choice.code, row.id, None, self.now, InvitationState.ASKED))
+        sent[row.number_hash] = sent.get(row.number_hash, 0) + 1
+        self.new.append(
+            NewMessage(
+                id=new_id(),
+                kind=MessageKind.INVITATION,
+                once_key=f"invite:{row.id}",
+                number=number,
+                invitation_id=row.id,
+                code=choice.code,
+                lang=row.lang or "zh",
+                fields={"keys": row.key_map, **facts},
+                carrier=carrier,
+                not_before=self.rules.opening(self.now),
+                not_after=row.not_after,
+            )
+        )
+        self.due.append((row.id, None, self.now))
+
+    def _why_not(self, row: Any, refused: Mapping[bytes, str]) -> str | None:
+        if row.number_sealed is None:
+            return row.number_kind if row.number_kind not in (None, NumberKind.MOBILE.value) else "anonymous"
+        if origin := refused.get(row.number_hash):
+            return "carrier_opt_out" if origin == "carrier" else "opted_out"
+        if row.not_after is not None and row.not_after < self.now:
+            return "unsent"
+        return None
+
+    def _code(self, row: Any, carrier: str, known: Sequence[_Given]) -> Choice | None:
+        """The code of this invitation; None: it has to wait (and was postponed)."""
+        if self.rules.code_digits and self.rules.extensions(carrier):
+            choice = choose_code([one.plain for one in known], self.rules.code_digits)
+            if choice is None:
+                self._postpone(row, self.now + _NO_CODE_WAIT)
+            return choice
+        slot = next((one for one in known if one.code == ""), None)
+        if slot is None:
+            return Choice("", taken=False)
+        if slot.ended_at is None and slot.state in _OPEN:
+            if slot.given_at + _SLOT > self.now:
+                self._postpone(row, slot.given_at + _SLOT)
+                return None
+            self.superseded.append(slot.invitation_id)
+        return Choice("", taken=True)
+
+    def _postpone(self, row: Any, until: datetime) -> None:
+        until = self.rules.opening(until)
+        # What would come too late is not forgotten: it is looked at again when it has to end.
+        if row.not_after is not None:
+            until = min(until, row.not_after + timedelta(seconds=1))
+        self.due.append((row.id, until, self.now))
+        self.postponed += 1
+
+    def _tomorrow(self) -> datetime:
+        local = self.now.astimezone(SHANGHAI)
+        midnight = local.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+        return self.rules.opening(midnight)
+
+    def store(self) -> Invited:
+        unit = self.unit
+        unit.many(_IMPOSSIBLE, self.impossible)
+        unit.many(_END, [(identity, InvitationState.SUPERSEDED.value, self.now) for identity in self.superseded])
+        unit.many(_CODE_AGAIN, self.again)
+        unit.insert(_CODES, self.fresh)
+        queue_messages(unit, self.new, self.now)
+        unit.many(_QUEUED, self.due)
+        return Invited(len(self.new), self.postponed, len(self.impossible))
+
+
+_OPEN = frozenset({InvitationState.WAITING, InvitationState.ASKED})
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A code with its invitation's state."""
+
+    code: str
+    invitation_id: str
+    ended_at: datetime | None
+    given_at: datetime
+    state: InvitationState
+
+    @property
+    def plain(self) -> GivenCode:
+        return GivenCode(self.code, self.invitation_id, self.ended_at)
+
+
+def _opted_out(unit: Unit, hashes: Sequence[bytes]) -> dict[bytes, str]:
+    """Numbers to which nothing is sent, and by whose word; the carrier's comes first."""
+    found: dict[bytes, str] = {}
+    for row in unit.execute(_OPT_OUTS, {"hashes": list(hashes)}):
+        if found.get(row.number_hash) != "carrier":
+            found[row.number_hash] = row.origin
+    return found
+
+
+_OPT_OUTS = select(opt_outs.c.number_hash, opt_outs.c.origin).where(
+    opt_outs.c.number_hash.in_(bindparam("hashes", expanding=True)), opt_outs.c.ended_at.is_(None)
+)
+
+
+def _given_codes(unit: Unit, hashes: Sequence[bytes]) -> dict[bytes, list[_Given]]:
+    given: dict[bytes, list[_Given]] = {}
+    for row in unit.execute(_GIVEN, {"hashes": list(hashes)}):
+        state = InvitationState(row.state) if row.state else InvitationState.EXPIRED
+        given.setdefault(row.number_hash, []).append(
+            _Given(row.code, row.invitation_id, row.ended_at, row.given_at, state)
+        )
+    return given
+
+
+_GIVEN = (
+    select(
+        codes.c.number_hash,
+        codes.c.code,
+        codes.c.invitation_id,
+        codes.c.ended_at,
+        codes.c.given_at,
+        invitations.c.state,
+    )
+    .select_from(codes)
+    .outerjoin(invitations, invitations.c.id == codes.c.invitation_id)
+    .where(codes.c.number_hash.in_(bindparam("hashes", expanding=True)))
+)
+
+
+def _facts(unit: Unit, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+    """What the text may name of each invitation's subjects: what is rated, the day, the case number, how many."""
+    facts: dict[str, dict[str, str]] = {}
+    for row in unit.execute(_SUBJECTS, {"ids": list(ids)}):
+        of_case = row.case_no is not None
+        known = facts.setdefault(row.invitation_id, {"subject": "call", "count": "0"})
+        at = row.closed_at if of_case else row.ended_at
+        if at is not None:
+            known["date"] = f"{at.astimezone(SHANGHAI).month}月{at.astimezone(SHANGHAI).day}日"
+        if of_case:
+            count = int(known["count"]) + 1
+            known |= {"subject": "case" if count == 1 else "batch", "case_no": row.case_no, "count": str(count)}
+    return facts
+
+
+_SUBJECTS = (
+    select(invitation_members.c.invitation_id, cases.c.case_no, cases.c.closed_at, calls.c.ended_at)
+    .select_from(invitation_members)
+    .outerjoin(cases, cases.c.subject_id == invitation_members.c.subject_id)
+    .outerjoin(calls, calls.c.subject_id == invitation_members.c.subject_id)
+    .where(invitation_members.c.invitation_id.in_(bindparam("ids", expanding=True)))
+    .order_by(invitation_members.c.invitation_id, cases.c.closed_at)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ExpireInvitations:
+    """Ends asked invitations whose life is over (a call's; a case's ends with its deadline). Result: how many."""
+
+    now: datetime
+    priority: ClassVar[Priority] = Priority.SWEEP
+
+    @classmethod
+    def run(cls, unit: Unit, commands: Sequence[ExpireInvitations]) -> list[int]:
+        return [command._expire(unit) for command in commands]
+
+    def _expire(self, unit: Unit) -> int:
+        over = (
+            unit.execute(
+                select(invitations.c.id)
+                .where(invitations.c.state == InvitationState.ASKED.value, invitations.c.due_at <= self.now)
+                .order_by(invitations.c.due_at)
+                .limit(GROUP)
+                .with_for_update(skip_locked=True)
+            )
+            .scalars()
+            .all()
+        )
+        unit.many(_END, [(identity, InvitationState.EXPIRED.value, self.now) for identity in over])
+        end_codes(unit, over, self.now)
+        return len(over)
