@@ -25,7 +25,7 @@ from intake.outgoing import OUR_OWN_ACCORD, NewMessage, StoredNumber, queue_mess
 from models.clock import SHANGHAI
 from models.door import Bulk, Many, Priority, Unit
 from models.ids import new_id
-from models.tables import calls, cases, codes, invitation_members, invitations, messages, opt_outs
+from models.tables import calls, cases, codes, invitation_members, invitations, messages, number_routes, opt_outs
 from models.terms import InvitationState, MessageKind, MessageState
 
 __all__ = ["GROUP", "ExpireInvitations", "InviteDue", "Invited", "SendingRules", "end_codes"]
@@ -41,14 +41,14 @@ class SendingRules:
     """What the configuration says about asking by SMS.
 
     `opening(t)`: t itself inside the sending hours, else when they begin next; `carrier_of(number)`: whose number it
-    is, "" where no table says so; `extensions(carrier)`: whether its links carry codes; `open_number`: a sealed number
-    in clear (for the carrier's prefix; it goes nowhere).
+    is by the tables, "" where none says so (what receipts taught comes first); `extensions(carrier)`: whether its links
+    carry codes; `open_number`: a sealed number in clear (for its prefix; it goes nowhere).
     """
 
     opening: Callable[[datetime], datetime]
     daily_cap: int
     code_digits: int
-    carrier_of: Callable[[str, bytes], str]
+    carrier_of: Callable[[str], str]
     extensions: Callable[[str], bool]
     open_number: Callable[[bytes], str]
 
@@ -145,7 +145,8 @@ class InviteDue:
         sent = self._sent_today(unit, hashes)
         given = _given_codes(unit, hashes)
         facts = _facts(unit, [row.id for row in rows])
-        state = _Group(self, unit)
+        learnt = {row.number_hash: row.carrier for row in unit.execute(_LEARNT, {"hashes": hashes})}
+        state = _Group(self, unit, learnt)
         for row in rows:
             state.decide(row, refused, sent, given, facts.get(row.id, {}))
         return state.store()
@@ -155,7 +156,7 @@ class InviteDue:
         local = self.now.astimezone(SHANGHAI)
         midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
         return {
-            row.number_hash: row.count
+            row.number_hash: row.how_many
             for row in unit.execute(_SENT_TODAY, {"hashes": list(hashes), "midnight": midnight})
         }
 
@@ -180,7 +181,7 @@ _DUE = (
     .with_for_update(skip_locked=True)
 )
 _SENT_TODAY = (
-    select(messages.c.number_hash, func.count().label("count"))
+    select(messages.c.number_hash, func.count().label("how_many"))
     .where(
         messages.c.number_hash.in_(bindparam("hashes", expanding=True)),
         messages.c.kind.in_([kind.value for kind in OUR_OWN_ACCORD]),
@@ -196,8 +197,9 @@ _SENT_TODAY = (
 class _Group:
     """The rows that one group of decisions leads to."""
 
-    def __init__(self, command: InviteDue, unit: Unit) -> None:
+    def __init__(self, command: InviteDue, unit: Unit, learnt: Mapping[bytes, str]) -> None:
         self.unit = unit
+        self.learnt = learnt
         self.now = command.now
         self.rules = command.rules
         self.new: list[NewMessage] = []
@@ -222,7 +224,7 @@ class _Group:
         if sent.get(row.number_hash, 0) >= self.rules.daily_cap:
             self._postpone(row, self._tomorrow())
             return
-        carrier = self.rules.carrier_of(self.rules.open_number(row.number_sealed), row.number_hash)
+        carrier = self.learnt.get(row.number_hash) or self.rules.carrier_of(self.rules.open_number(row.number_sealed))
         known = given.setdefault(row.number_hash, [])
         choice = self._code(row, carrier, known)
         if choice is None:
@@ -344,6 +346,9 @@ def _given_codes(unit: Unit, hashes: Sequence[bytes]) -> dict[bytes, list[_Given
     return given
 
 
+_LEARNT = select(number_routes.c.number_hash, number_routes.c.carrier).where(
+    number_routes.c.number_hash.in_(bindparam("hashes", expanding=True))
+)
 _GIVEN = (
     select(
         codes.c.number_hash,

@@ -801,13 +801,14 @@ def _match(unit: Unit, facts: Sequence[ReceiptFacts]) -> list[Any]:
     ids = {form for fact in facts for form in fact.forms}
     by_id: dict[str, list[Any]] = {}
     if ids:
-        for row in unit.execute(_BY_IDS, {"ids": list(ids)}):
-            by_id.setdefault(row.smsc_id, []).append(row)
+        for one in unit.execute(_BY_IDS, {"ids": list(ids)}):
+            by_id.setdefault(one.smsc_id, []).append(one)
     found: list[Any] = []
     pairs: list[int] = []
     for fact in facts:
-        rows = (one for form in fact.forms for one in by_id.get(form, ()) if one.over in fact.links)
-        row: Any = next(iter(sorted(rows, key=lambda row: row.number_hash != fact.number_hash)), None)
+        rows = [one for form in fact.forms for one in by_id.get(form, ()) if one.over in fact.links]
+        rows.sort(key=lambda one: one.number_hash != fact.number_hash)  # stable: the surest form stays first
+        row: Any = rows[0] if rows else None
         if row is None and fact.number_hash is not None:
             pairs.append(len(found))
         found.append(row)
@@ -816,10 +817,10 @@ def _match(unit: Unit, facts: Sequence[ReceiptFacts]) -> list[Any]:
         taken: set[tuple[str, int]] = set()
         for place in pairs:
             fact = facts[place]
-            for row in lost.get(fact.number_hash or b"", ()):
-                if row.our_number == fact.our_number and (row.message_id, row.number) not in taken:
-                    taken.add((row.message_id, row.number))
-                    found[place] = row
+            for one in lost.get(fact.number_hash or b"", ()):
+                if one.our_number == fact.our_number and (one.message_id, one.number) not in taken:
+                    taken.add((one.message_id, one.number))
+                    found[place] = one
                     break
     return found
 
