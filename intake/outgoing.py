@@ -24,6 +24,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from sqlalchemy import bindparam, delete, insert, or_, select, update
 
+from config.receipts import ReceiptClass
 from models.door import Bulk, Many, Priority, Unit
 from models.ids import new_id
 from models.tables import invitations, messages, number_routes, opt_outs, receipts, segments
@@ -41,7 +42,6 @@ __all__ = [
     "NoteReceipts",
     "PutBack",
     "ReceiptFacts",
-    "ReceiptKind",
     "SegmentAnswer",
     "SettleMessages",
     "StoreAnswers",
@@ -642,20 +642,6 @@ class PutBack:
 # ── receipts ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class ReceiptKind(StrEnum):
-    """状态报告 by what follows from it (config/receipts.toml classes the carriers' words)."""
-
-    DELIVERED = "delivered"
-    LATER = "later"
-    NO_ROUTE = "no_route"
-    DEAD_NUMBER = "dead_number"
-    BLACKLISTED = "blacklisted"
-    BLOCKED = "blocked"
-    FAILED = "failed"
-    INTERMEDIATE = "intermediate"
-    UNKNOWN = "unknown"
-
-
 @dataclass(frozen=True, slots=True)
 class ReceiptFacts:
     """A receipt as read. `forms`: the ids it may mean, surest first, normal forms; `links`: whose ids these are.
@@ -663,7 +649,7 @@ class ReceiptFacts:
     `reference`: our user_message_reference, where the SMSC echoes it; `number_hash`, `our_number`: the pair of numbers.
     """
 
-    kind: ReceiptKind
+    kind: ReceiptClass
     text: str
     links: tuple[str, ...]
     forms: tuple[str, ...]
@@ -687,7 +673,7 @@ class Matched:
     """A receipt that found its segment: over which link the message had gone, and what kind it was."""
 
     link: str
-    kind: ReceiptKind
+    kind: ReceiptClass
     message_kind: MessageKind
 
 
@@ -773,7 +759,7 @@ def _apply(unit: Unit, facts: Sequence[ReceiptFacts], rules: ReceiptRules, now: 
                 )
             )
             continue
-        waits = row.state == MessageState.QUEUED.value and fact.kind is not ReceiptKind.DELIVERED
+        waits = row.state == MessageState.QUEUED.value and fact.kind is not ReceiptClass.DELIVERED
         if row.segment_state in _FINAL or waits:
             continue  # told twice, or it is to go again anyway
         matched.append(Matched(row.over, fact.kind, MessageKind(row.kind)))
@@ -781,7 +767,7 @@ def _apply(unit: Unit, facts: Sequence[ReceiptFacts], rules: ReceiptRules, now: 
         if state is None:
             state = row.segment_state
         notes.append((row.message_id, row.number, state, fact.kind.value, fact.text[:80], fact.at))
-        if fact.kind is not ReceiptKind.INTERMEDIATE:
+        if fact.kind is not ReceiptClass.INTERMEDIATE:
             settled[row.message_id] = (row, fact)
     unit.insert(_RECEIPTS, stored)
     unit.many(_RECEIPT, notes)
@@ -790,9 +776,9 @@ def _apply(unit: Unit, facts: Sequence[ReceiptFacts], rules: ReceiptRules, now: 
 
 
 _FINAL = frozenset({SegmentState.DELIVERED.value, SegmentState.FAILED.value})
-_SEGMENT_AFTER: Mapping[ReceiptKind, str | None] = {
-    ReceiptKind.DELIVERED: SegmentState.DELIVERED.value,
-    ReceiptKind.INTERMEDIATE: None,
+_SEGMENT_AFTER: Mapping[ReceiptClass, str | None] = {
+    ReceiptClass.DELIVERED: SegmentState.DELIVERED.value,
+    ReceiptClass.INTERMEDIATE: None,
 }
 
 
@@ -869,7 +855,7 @@ def _as_facts(rows: Iterable[Any]) -> list[tuple[str, ReceiptFacts]]:
         (
             row.id,
             ReceiptFacts(
-                ReceiptKind(row.receipt),
+                ReceiptClass(row.receipt),
                 row.receipt_text or "",
                 (row.link,),
                 tuple((row.forms or "").split()),
@@ -899,10 +885,10 @@ def _settle_messages(
     bad: list[Any] = []
     for row, fact in settled:
         left = open_segments.get(row.message_id, {SegmentState.DELIVERED.value})
-        if fact.kind is ReceiptKind.DELIVERED:
+        if fact.kind is ReceiptClass.DELIVERED:
             if left <= {SegmentState.DELIVERED.value}:
                 delivered.append((row.message_id, now))
-                if row.reason == ReceiptKind.NO_ROUTE.value:
+                if row.reason == ReceiptClass.NO_ROUTE.value:
                     _learn_route(unit, row, now)
             elif row.state == MessageState.UNKNOWN.value and SegmentState.UNKNOWN.value not in left:
                 states.append((row.message_id, MessageState.SENT.value, None, None, now))
@@ -926,7 +912,7 @@ def _settle_messages(
                 )
             )
         bad.append(row)
-        if fact.kind is ReceiptKind.BLACKLISTED:
+        if fact.kind is ReceiptClass.BLACKLISTED:
             _carrier_opt_out(unit, row, now)
     unit.many(_DELIVERED, delivered)
     unit.many(_STATE, states)
@@ -937,7 +923,7 @@ def _settle_messages(
         [
             (row.invitation_id, now)
             for row, fact in settled
-            if fact.kind is ReceiptKind.DELIVERED and row.reason and row.invitation_id and row.kind in asks
+            if fact.kind is ReceiptClass.DELIVERED and row.reason and row.invitation_id and row.kind in asks
         ],
     )
 
@@ -946,9 +932,9 @@ def _next_try(row: Any, fact: ReceiptFacts, rules: ReceiptRules, now: datetime) 
     """Over whose link and when it goes again: only our own asking, once."""
     if (row.tries or 0) >= TRIES or MessageKind(row.kind) not in OUR_OWN_ACCORD:
         return None
-    if fact.kind is ReceiptKind.LATER:
+    if fact.kind is ReceiptClass.LATER:
         return row.carrier or "", rules.next_day(now)
-    if fact.kind is ReceiptKind.NO_ROUTE:
+    if fact.kind is ReceiptClass.NO_ROUTE:
         other = rules.other_carrier(row.carrier or "", row.over)
         return None if other is None else (other, now)
     return None
