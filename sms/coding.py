@@ -99,38 +99,41 @@ def code_units(text: str) -> int:
     return len(text.encode("utf-16-be", "replace")) // 2
 
 
-def segment_count(text: str, split: Split = Split.UDH8) -> int:
+def segment_count(text: str, split: Split = Split.UDH8, *, front: int = 0, back: int = 0) -> int:
     """SMS that the text is billed as; with `payload` the SMSC cuts, as a rule like `udh8`.
+
+    Args:
+        front, back: as in `segments`.
 
     Raises:
         TextTooLong: see `segments`.
     """
-    units = code_units(text)
-    if units <= LONGEST_SINGLE:
+    body = text.encode("utf-16-be", "replace")
+    if len(body) // 2 + front + back <= LONGEST_SINGLE:
         return 1
-    if split is Split.PAYLOAD:
-        split = Split.UDH8
-    return len(_cuts(text.encode("utf-16-be", "replace"), _UNITS[split]))
+    return len(_cuts(body, _UNITS[Split.UDH8 if split is Split.PAYLOAD else split], front, back))
 
 
-def segments(text: str, split: Split, reference: int) -> tuple[Piece, ...]:
+def segments(text: str, split: Split, reference: int, *, front: int = 0, back: int = 0) -> tuple[Piece, ...]:
     """Cuts a text into what is submitted, in order.
 
     Args:
         reference: tells the segments of one text from those of another to the same number. The caller counts up for
             each destination; its low 8 (`udh8`) or 16 bits go out.
+        front, back: code units that the carrier will add to the first and the last segment (its signature); room is
+            left for them, at most 60 together.
 
     Raises:
         TextTooLong: more than 255 segments, or more than a message_payload holds.
     """
     body = text.encode("utf-16-be", "replace")
-    if len(body) <= 2 * LONGEST_SINGLE:
+    if len(body) <= 2 * (LONGEST_SINGLE - front - back):
         return (Piece(1, 1, 0, UCS2, body, ()),)
     if split is Split.PAYLOAD:
         if len(body) > 2 * _LONGEST_PAYLOAD:
             raise TextTooLong(f"{len(body) // 2} code units are more than the {_LONGEST_PAYLOAD} of a message_payload")
         return (Piece(1, 1, 0, UCS2, b"", ((TLV_MESSAGE_PAYLOAD, body),)),)
-    shares = _cuts(body, _UNITS[split])
+    shares = _cuts(body, _UNITS[split], front, back)
     total = len(shares)
     if split is Split.SAR:
         number = (reference & 0xFFFF).to_bytes(2, "big")
@@ -159,14 +162,15 @@ def segments(text: str, split: Split, reference: int) -> tuple[Piece, ...]:
     )
 
 
-def _cuts(body: bytes, most: int) -> list[bytes]:
-    """UTF-16BE cut into shares of at most `most` code units."""
+def _cuts(body: bytes, most: int, front: int, back: int) -> list[bytes]:
+    """UTF-16BE cut into shares of at most `most` code units, the first and the last with room for an addition."""
     shares = []
-    start, end = 0, len(body)
-    while end - start > 2 * most:
-        cut = _cut(body, start, start + 2 * most)
+    start, end, room = 0, len(body), most - front
+    while end - start > 2 * (room - back):
+        # The last share may hold less than the others: what fits one without the addition is cut once more.
+        cut = _cut(body, start, min(start + 2 * room, end - 2))
         shares.append(body[start:cut])
-        start = cut
+        start, room = cut, most
     shares.append(body[start:])
     if len(shares) > _MOST_SEGMENTS:
         raise TextTooLong(f"{len(body) // 2} code units make {len(shares)} segments, 255 at most; shorten the text")

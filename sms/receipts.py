@@ -191,11 +191,7 @@ _ORDINARY = re.compile(
     re.IGNORECASE,
 )
 
-# A key begins a word, or stands right behind a state or a number where the blanks are missing. `CMPPERR:8` and
-# `stat:ID:0012` hold vendor codes, not keys.
 _KEY = re.compile(
-    r"(?:(?<![A-Za-z_])|(?<=DELIVRD)|(?<=EXPIRED)|(?<=DELETED)|(?<=UNDELIV)|(?<=ACCEPTD)|(?<=UNKNOWN)|(?<=REJECTD)"
-    r"|(?<=ENROUTE))"
     r"(message[ _]?id|msg[ _]?id|id|sub|dlvrd|submit[ _]?date|submit[ _]?time|done[ _]?date|done[ _]?time"
     r"|stat(?:us|e)?|err(?:or)?(?:[ _]?code)?|te?xt)\s?[:=]",
     re.IGNORECASE,
@@ -203,6 +199,14 @@ _KEY = re.compile(
 _NAMES = {"message": "id", "msg": "id", "id": "id", "sub": "sub", "dlv": "dlvrd", "don": "done", "sta": "stat",
           "err": "err", "tex": "text", "txt": "text"}  # fmt: skip
 _IN_STATE = re.compile(r"\s?[0-9]{3,5}")
+
+
+def _begins(text: str, place: int) -> bool:
+    """A key begins a word, or stands right behind a state where the blanks are missing. `CMPPERR:8` holds none."""
+    return place == 0 or not (text[place - 1].isalpha() or text[place - 1] == "_") or text[:place].endswith(_ENDS)
+
+
+_ENDS = tuple(_STATES) + tuple(state.lower() for state in _STATES)
 
 
 def _name(key: str) -> str:
@@ -220,7 +224,7 @@ def _fields(text: str) -> dict[str, str]:
     name, start = "", 0
     for match in _KEY.finditer(text):
         next_name = _name(match[1])
-        if next_name in found or next_name == name:
+        if next_name in found or next_name == name or not _begins(text, match.start()):
             continue
         value = text[start : match.start()]
         if name in ("stat", "err") and next_name == "id" and not value.strip() and _IN_STATE.match(text, match.end()):
