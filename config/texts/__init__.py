@@ -25,7 +25,7 @@ from models.terms import Satisfaction
 
 __all__ = ["FIELDS", "INVITATIONS", "Language", "TextKind", "Texts", "TextsInvalid", "load_texts"]
 
-SHIPPED = Path(__file__).with_name("texts")
+SHIPPED = Path(__file__).parent
 FALLBACK = "zh"
 
 
