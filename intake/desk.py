@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from intake.calls import EndCall, GiveReason, RateCall, ReleaseHolds, ReleaseStaleHolds
 from intake.lookups import LookUps
-from intake.names import CALL_KEY_LENGTH, clean
+from intake.names import CALL_KEY_LENGTH, case_number, clean
 from intake.numbers import normalise_number
 from intake.record import CallFacts, Ids, Rules, Stored, Told
 from models.clock import Clock
@@ -72,7 +72,7 @@ class Intake:
                 agent=clean(facts.agent, 64),
                 queue=clean(facts.queue, 64),
                 dept=clean(facts.dept, 64),
-                case_no=clean(facts.case_no, 200),
+                case_no=case_number(facts.case_no),
                 lang=facts.lang[:16],
             ),
             number.kind,

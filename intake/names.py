@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import re
+from unicodedata import category
 
-__all__ = ["CALL_KEY_LENGTH", "clean", "normalise_agent", "project_no", "project_no_of_call"]
+__all__ = [
+    "CALL_KEY_LENGTH",
+    "CASE_NO_LENGTH",
+    "case_number",
+    "clean",
+    "normalise_agent",
+    "project_no",
+    "project_no_of_call",
+]
 
 CALL_KEY_LENGTH = 200
+CASE_NO_LENGTH = 200
 _PROJECT_NO_LENGTH = 50  # projectNo at the centre is an..50
 _TECHNOLOGY = re.compile(r"^[A-Za-z][A-Za-z0-9_]*/")
 _CHANNEL_SUFFIX = re.compile(r"-[0-9a-fA-F]{8}(;[12])?$")
@@ -21,6 +31,15 @@ def clean(text: str | None, length: int) -> str | None:
         return text
     kept = "".join(character for character in text if character.isprintable())
     return kept.strip()[:length].strip() or None
+
+
+def case_number(text: str | None) -> str | None:
+    """A case number by which a call and a posted case find each other: any characters but controls, 200 at most."""
+    if not text:
+        return None
+    if not text.isprintable():  # that says no to many signs which a number may hold, such as a wide space
+        text = "".join(sign for sign in text if category(sign) not in {"Cc", "Cs", "Zl", "Zp"})
+    return text.strip()[:CASE_NO_LENGTH].strip() or None
 
 
 def normalise_agent(interface: str | None) -> str | None:
