@@ -365,7 +365,7 @@ class SmsLink(Section):
     signature: _Signature | None = None
     signature_by: SignedBy | None = None
     signature_at: SignedAt | None = None
-    approved: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")], ...] = ()
+    approved: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")], ...] = ()
 
     @field_validator("password")
     @classmethod

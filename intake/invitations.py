@@ -372,7 +372,7 @@ def _facts(unit: Unit, ids: Sequence[str]) -> dict[str, dict[str, str]]:
         known = facts.setdefault(row.invitation_id, {"subject": "call", "count": "0"})
         at = row.closed_at if of_case else row.ended_at
         if at is not None:
-            known["date"] = f"{at.astimezone(SHANGHAI).month}月{at.astimezone(SHANGHAI).day}日"
+            known["day"] = at.astimezone(SHANGHAI).date().isoformat()
         if of_case:
             count = int(known["count"]) + 1
             known |= {"subject": "case" if count == 1 else "batch", "case_no": row.case_no, "count": str(count)}

@@ -40,8 +40,10 @@ __all__ = [
     "Matched",
     "NewMessage",
     "NoteReceipts",
+    "Outcome",
     "PutBack",
     "ReceiptFacts",
+    "ReceiptRules",
     "SegmentAnswer",
     "SettleMessages",
     "StoreAnswers",
@@ -345,7 +347,9 @@ class ClaimMessages:
                 continue
             known = tried.get(row.id, {})
             open_segments = tuple(
-                segment for segment in whole.segments if known.get(segment.number) != SegmentState.DELIVERED.value
+                segment
+                for segment in whole.segments
+                if known.get(segment.number, SegmentState.WAITING.value) == SegmentState.WAITING.value
             )
             hand.append(
                 (
@@ -608,35 +612,61 @@ def _invitations_of(unit: Unit, ids: Sequence[str]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class PutBack:
-    """Messages that a link was given and did not send: back to the queue, at their old place."""
+    """Messages that a link was given and did not send: back to the queue.
 
-    message_ids: tuple[str, ...]
+    Each with when it may go again, None: as before, at its old place. Where the SMSC refused it for now (a time is
+    given) the try counts.
+    """
+
+    rows: tuple[tuple[str, datetime | None], ...]
     now: datetime
     priority: ClassVar[Priority] = Priority.INBOUND
 
     @classmethod
     def run(cls, unit: Unit, commands: Sequence[PutBack]) -> list[None]:
-        for command in commands:
-            unit.execute(
-                update(segments)
-                .where(
-                    segments.c.message_id.in_(command.message_ids),
-                    segments.c.state == SegmentState.HANDED.value,
-                )
-                .values(state=SegmentState.WAITING.value)
-            )
-            unit.execute(
-                update(messages)
-                .where(messages.c.id.in_(command.message_ids), messages.c.state == MessageState.HANDED.value)
-                .values(
-                    state=MessageState.QUEUED.value,
-                    tries=messages.c.tries - 1,
-                    lease_owner=None,
-                    settle_at=messages.c.not_after,
-                    changed_at=command.now,
-                )
-            )
+        rows = [(identity, when, command.now) for command in commands for identity, when in command.rows]
+        unit.many(_BACK_SEGMENTS, [(identity,) for identity, _, _ in rows])
+        unit.many(_BACK, [(identity, at) for identity, when, at in rows if when is None])
+        unit.many(_BACK_LATER, [(identity, when, at) for identity, when, at in rows if when is not None])
         return [None] * len(commands)
+
+
+_BACK_SEGMENTS = Many(
+    update(segments)
+    .where(segments.c.message_id == bindparam("message"), segments.c.state == SegmentState.HANDED.value)
+    .values(state=SegmentState.WAITING.value),
+    ("message",),
+)
+_BACK = Many(
+    update(messages)
+    .where(messages.c.id == bindparam("message"), messages.c.state == MessageState.HANDED.value)
+    .values(
+        state=MessageState.QUEUED.value,
+        tries=messages.c.tries - 1,
+        lease_owner=None,
+        settle_at=messages.c.not_after,
+        changed_at=bindparam("at"),
+    ),
+    ("message", "at"),
+)
+_BACK_LATER = Many(
+    update(messages)
+    .where(messages.c.id == bindparam("message"), messages.c.state == MessageState.HANDED.value)
+    .values(
+        state=MessageState.QUEUED.value,
+        not_before=bindparam("when"),
+        lease_owner=None,
+        settle_at=messages.c.not_after,
+        changed_at=bindparam("at"),
+    ),
+    ("message", "when", "at"),
+)
+_AGAIN_SEGMENTS = Many(
+    update(segments)
+    .where(segments.c.message_id == bindparam("message"), segments.c.state != SegmentState.DELIVERED.value)
+    .values(state=SegmentState.WAITING.value),
+    ("message",),
+)
 
 
 # ── receipts ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -898,6 +928,7 @@ def _settle_messages(
             states.append((row.message_id, MessageState.FAILED.value, fact.kind.value, None, now))
         else:
             carrier, when = again
+            unit.many(_AGAIN_SEGMENTS, [(row.message_id,)])
             unit.execute(
                 update(messages)
                 .where(messages.c.id == row.message_id)
@@ -1052,11 +1083,7 @@ class SettleMessages:
                 .values(state=SegmentState.UNKNOWN.value)
             )
         if again:
-            unit.execute(
-                update(segments)
-                .where(segments.c.message_id.in_(again), segments.c.state == SegmentState.UNKNOWN.value)
-                .values(state=SegmentState.WAITING.value)
-            )
+            unit.many(_AGAIN_SEGMENTS, [(identity,) for identity in again])
             unit.execute(
                 update(messages)
                 .where(messages.c.id.in_(again))
