@@ -60,6 +60,7 @@ __all__ = [
     "PushCalls",
     "RatingSection",
     "ReceiptIds",
+    "ReplyDestination",
     "ScheduleSection",
     "Section",
     "Settings",
@@ -281,10 +282,19 @@ class Split(StrEnum):
 class NumberForm(StrEnum):
     """How a link writes a citizen's number."""
 
-    NATIONAL = "national"
+    PLAIN = "plain"
     COUNTRY = "86"
     PLUS = "+86"
     TRUNK = "0"
+
+
+class ReplyDestination(StrEnum):
+    """What an SMSC gives as the destination of a reply: our whole number, without what stands before it, the code."""
+
+    AUTO = "auto"
+    FULL = "full"
+    WITHOUT_PREFIX = "without_prefix"
+    CODE = "code"
 
 
 class Validity(StrEnum):
@@ -300,8 +310,8 @@ class ReceiptIds(StrEnum):
 
     AUTO = "auto"
     SAME = "same"
-    HEX_TO_DECIMAL = "hex_to_decimal"
-    DECIMAL_TO_HEX = "decimal_to_hex"
+    HEX_RESPONSE_DECIMAL_RECEIPT = "hex_response_decimal_receipt"
+    DECIMAL_RESPONSE_HEX_RECEIPT = "decimal_response_hex_receipt"
 
 
 class DefaultCoding(StrEnum):
@@ -358,6 +368,7 @@ class SmsLink(Section):
     number_npi: _Type = 1
     service_ton: _Type = 0
     service_npi: _Type = 1
+    reply_destination: ReplyDestination = ReplyDestination.AUTO
     validity: Validity = Validity.RELATIVE
     receipts: bool = True
     receipt_ids: ReceiptIds = ReceiptIds.AUTO
