@@ -37,6 +37,7 @@ _NONCE = 12
 _HASH = 16
 _TAIL = 8
 _LABEL = b"huiyin number v1"
+_DIGEST = b"huiyin digest v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +181,13 @@ class Keyring:
     def tail(self, number: str) -> bytes:
         """The keyed hash of the last four digits."""
         return blake2b(number[-4:].encode(), key=self._active.tail_key, digest_size=_TAIL).digest()
+
+    def digest(self, raw: bytes) -> bytes:
+        """A keyed hash (16 bytes) of something that holds a number or a text, by which the same is known again.
+
+        Not comparable with `hash`; a new key makes others.
+        """
+        return blake2b(raw, key=self._active.hash_key, digest_size=_HASH, person=_DIGEST).digest()
 
     def open(self, sealed: bytes) -> str:
         """The number in clear. Whoever calls this has asked why and written it to the audit.

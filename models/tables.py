@@ -391,7 +391,7 @@ messages = Table(
     Index("ix_messages_settle", "settle_at", **_where("settle_at IS NOT NULL")),
     Index("ix_messages_number", "number_hash", "id"),
     Index("ix_messages_invitation", "invitation_id", **_where("invitation_id IS NOT NULL")),
-    Index("ix_messages_assembly", "assembly_key", **_where("state = 'partial'")),
+    Index("ix_messages_assembly", "assembly_key", **_where("assembly_key IS NOT NULL")),
     Index("ix_messages_unread", "id", **_where("state = 'unread'")),
     Index("ix_messages_queue", "queue", "id", **_where("queue IS NOT NULL AND handled_at IS NULL")),
 )
@@ -459,6 +459,7 @@ codes = Table(
     Column("ended_at", UtcTime),
     UniqueConstraint("number_hash", "code"),
     Index(None, "invitation_id"),
+    Index("ix_codes_open", "code", "given_at", **_where("ended_at IS NULL")),
 )
 
 opt_outs = Table(

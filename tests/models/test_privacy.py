@@ -52,6 +52,15 @@ def test_another_key_neither_reads_nor_finds() -> None:
         other.open(sealed.sealed)
 
 
+def test_a_digest_knows_the_same_again_under_the_same_key_alone() -> None:
+    keyring = Keyring.generate()
+    assert keyring.digest(b"13800000001 5") == keyring.digest(b"13800000001 5")
+    assert len(keyring.digest(b"")) == 16
+    assert keyring.digest(b"13800000001 5") != keyring.digest(b"13800000001 4")
+    assert Keyring.generate().digest(b"13800000001 5") != keyring.digest(b"13800000001 5")
+    assert keyring.digest(b"+8613800000001") != keyring.hash("+8613800000001")
+
+
 @pytest.mark.parametrize(
     ("number", "shown"),
     [

@@ -42,6 +42,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("number_hash", "code", name="uq_codes_number_hash_code"),
     )
     op.create_index("ix_codes_invitation_id", "codes", ["invitation_id"], unique=False)
+    op.create_index(
+        "ix_codes_open",
+        "codes",
+        ["code", "given_at"],
+        unique=False,
+        sqlite_where=sa.text("ended_at IS NULL"),
+        postgresql_where=sa.text("ended_at IS NULL"),
+    )
     op.create_table(
         "feed",
         sa.Column("position", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -101,8 +109,8 @@ def upgrade() -> None:
         "messages",
         ["assembly_key"],
         unique=False,
-        sqlite_where=sa.text("state = 'partial'"),
-        postgresql_where=sa.text("state = 'partial'"),
+        sqlite_where=sa.text("assembly_key IS NOT NULL"),
+        postgresql_where=sa.text("assembly_key IS NOT NULL"),
     )
     op.create_index(
         "ix_messages_invitation",

@@ -1,0 +1,309 @@
+"""Citizens' SMS as they come in: each deliver_sm is stored, whole, before the SMSC hears that we have it.
+
+Rules kept here (docs/data-model.md, `messages` and `parts`):
+
+1. A repeat of a stored one is acknowledged and stored no second time. It has the link group, source, destination,
+   esm_class, coding and bytes of one stored less than the repeat window ago whose response is not known to have reached
+   the SMSC. Which responses are known is in the memory of the process that gave them (`confirmed`); what another
+   process or an earlier life stored counts as not known.
+2. Parts of a long message find each other by a keyed hash of what they have in common, in any order, over restarts and
+   several processes. A part that is there already is not stored twice.
+3. A message is `unread` once it is whole, or once its time is over (`HandOnPartial`; its `reason` says incomplete). A
+   part that comes later still is stored with it and makes no second message.
+4. Two processes that get parts of one message, or one PDU twice, wait for one another (an advisory lock of PostgreSQL
+   for the length of a group; on SQLite there is one writer).
+
+Nothing here looks into a text: that comes after, from what is stored (intake/replies.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from sqlalchemy import bindparam, select, text, update
+
+from intake.outgoing import StoredNumber
+from models.door import Bulk, Many, Priority, Unit
+from models.tables import messages, parts
+from models.terms import MessageKind, MessageState
+
+__all__ = ["INCOMPLETE", "HandOnPartial", "Kept", "NewPart", "Received", "StoreInbound"]
+
+INCOMPLETE = "incomplete"
+"""`messages.reason` of a long message that was handed on without all of its parts."""
+LATE_PART = timedelta(hours=24)
+"""So long after its first part a message handed on incomplete still takes a part; then the reference is another's."""
+_NOBODY = frozenset[str]()
+
+
+@dataclass(frozen=True, slots=True)
+class NewPart:
+    """A deliver_sm that is no receipt. `body`: as it came, with its user data header.
+
+    `fingerprint`: keyed hash of all by which a repeat is known; `assembly_key`: keyed hash of what the parts of one
+    message have in common, None for a message of its own; `number` of `total`, from 1; `received_at`: when the PDU was
+    read; `message_id` is used where the part begins a message.
+    """
+
+    id: str
+    message_id: str
+    sender: StoredNumber
+    link: str
+    our_number: str
+    code: str
+    fingerprint: bytes
+    esm_class: int
+    data_coding: int
+    body: bytes
+    number: int
+    total: int
+    assembly_key: bytes | None
+    received_at: datetime
+
+
+class Kept(StrEnum):
+    """What became of a deliver_sm. All of these are acknowledged."""
+
+    WHOLE = "whole"
+    """It made a message, or made one whole: to be read."""
+    PARTIAL = "partial"
+    """More parts are to come."""
+    LATE = "late"
+    """Its message was handed on without it."""
+    REPEAT = "repeat"
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    kept: Kept
+    message_id: str
+
+
+_MESSAGES = Bulk(
+    messages,
+    (
+        "id",
+        "direction",
+        "kind",
+        "state",
+        "number_kind",
+        "number_sealed",
+        "number_hash",
+        "number_tail",
+        "number_key_id",
+        "link",
+        "our_number",
+        "code",
+        "total",
+        "assembly_key",
+        "created_at",
+        "changed_at",
+    ),
+)
+_PARTS = Bulk(parts)
+_WHOLE = Many(
+    update(messages)
+    .where(messages.c.id == bindparam("message"), messages.c.state == MessageState.PARTIAL.value)
+    .values(state=MessageState.UNREAD.value, assembly_key=None, changed_at=bindparam("at")),
+    ("message", "at"),
+)
+_SAME = select(parts.c.fingerprint, parts.c.id, parts.c.message_id, parts.c.received_at).where(
+    parts.c.fingerprint.in_(bindparam("prints", expanding=True)), parts.c.received_at > bindparam("since")
+)
+_ASSEMBLING = select(messages.c.id, messages.c.assembly_key, messages.c.state, messages.c.created_at).where(
+    messages.c.assembly_key.in_(bindparam("keys", expanding=True)), messages.c.assembly_key.is_not(None)
+)
+_NUMBERS = select(parts.c.message_id, parts.c.number).where(parts.c.message_id.in_(bindparam("ids", expanding=True)))
+_LOCKS = text("SELECT pg_advisory_xact_lock(key) FROM unnest(CAST(:keys AS bigint[])) AS key")
+
+
+@dataclass(slots=True)
+class _Assembling:
+    """A long message that waits for parts, or was handed on without some."""
+
+    id: str
+    partial: bool
+    created_at: datetime
+    numbers: set[int] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreInbound:
+    """Stores a deliver_sm. Result: `Received`; once it is there, the SMSC may be told that we have it.
+
+    `confirmed`: parts with this fingerprint whose response is known to have reached the SMSC: no repeat of them comes.
+    """
+
+    part: NewPart
+    window: timedelta
+    confirmed: frozenset[str] = _NOBODY
+    priority: ClassVar[Priority] = Priority.INBOUND
+
+    @classmethod
+    def run(cls, unit: Unit, commands: Sequence[StoreInbound]) -> list[Received]:
+        return _Group(unit, commands).results
+
+
+class _Group:
+    """What one group of commands knows, and what it stores."""
+
+    def __init__(self, unit: Unit, commands: Sequence[StoreInbound]) -> None:
+        long = [c.part.assembly_key for c in commands if c.part.assembly_key is not None]
+        if not unit.is_sqlite:
+            _lock(unit, [*(c.part.fingerprint for c in commands), *long])
+        self._same = self._load_same(unit, commands)
+        self._assembling = self._load_assembling(unit, long) if long else {}
+        self._messages: list[tuple[Any, ...]] = []
+        self._parts: list[tuple[Any, ...]] = []
+        self._whole: list[tuple[str, datetime]] = []
+        self.results = [self._keep(command) for command in commands]
+        unit.insert(_MESSAGES, self._messages)
+        unit.insert(_PARTS, self._parts)
+        unit.many(_WHOLE, self._whole)
+
+    @staticmethod
+    def _load_same(unit: Unit, commands: Sequence[StoreInbound]) -> dict[bytes, list[tuple[str, str, datetime]]]:
+        same: dict[bytes, list[tuple[str, str, datetime]]] = {}
+        since = min(command.part.received_at - command.window for command in commands)
+        prints = list({command.part.fingerprint for command in commands})
+        for row in unit.execute(_SAME, {"prints": prints, "since": since}):
+            same.setdefault(row.fingerprint, []).append((row.id, row.message_id, row.received_at))
+        return same
+
+    @staticmethod
+    def _load_assembling(unit: Unit, keys: Sequence[bytes]) -> dict[bytes, list[_Assembling]]:
+        found: dict[bytes, list[_Assembling]] = {}
+        by_id = {}
+        for row in unit.execute(_ASSEMBLING, {"keys": list(set(keys))}):
+            one = by_id[row.id] = _Assembling(row.id, row.state == MessageState.PARTIAL.value, row.created_at)
+            found.setdefault(row.assembly_key, []).append(one)
+        if by_id:
+            for row in unit.execute(_NUMBERS, {"ids": list(by_id)}):
+                by_id[row.message_id].numbers.add(row.number)
+        return found
+
+    def _keep(self, command: StoreInbound) -> Received:
+        part = command.part
+        same = self._same.setdefault(part.fingerprint, [])
+        for identity, message_id, received_at in same:
+            if identity == part.id:  # the first run had committed, and its answer was lost
+                return Received(Kept.WHOLE, message_id)
+            if identity not in command.confirmed and part.received_at - received_at < command.window:
+                return Received(Kept.REPEAT, message_id)
+        kept, message_id = self._place(part)
+        if kept is not Kept.REPEAT:
+            same.append((part.id, message_id, part.received_at))
+            self._parts.append(
+                (
+                    part.id,
+                    message_id,
+                    part.fingerprint,
+                    part.link,
+                    part.esm_class,
+                    part.data_coding,
+                    part.body,
+                    part.number,
+                    part.total,
+                    part.received_at,
+                )
+            )
+        return Received(kept, message_id)
+
+    def _place(self, part: NewPart) -> tuple[Kept, str]:
+        """The message that a part is of: one that waits for it, or a new one."""
+        if part.assembly_key is None:
+            self._begin(part, MessageState.UNREAD)
+            return Kept.WHOLE, part.message_id
+        known = self._assembling.setdefault(part.assembly_key, [])
+        for one in known:
+            if one.partial and part.number in one.numbers:
+                return Kept.REPEAT, one.id  # a part twice, with other bytes even: the first one counts
+        for one in known:
+            if one.partial or (part.number not in one.numbers and part.received_at - one.created_at < LATE_PART):
+                one.numbers.add(part.number)
+                if not one.partial:
+                    return Kept.LATE, one.id
+                if len(one.numbers) < part.total:
+                    return Kept.PARTIAL, one.id
+                known.remove(one)
+                self._whole.append((one.id, part.received_at))
+                return Kept.WHOLE, one.id
+        known.append(_Assembling(part.message_id, True, part.received_at, {part.number}))
+        self._begin(part, MessageState.PARTIAL)
+        return Kept.PARTIAL, part.message_id
+
+    def _begin(self, part: NewPart, state: MessageState) -> None:
+        self._messages.append(
+            (
+                part.message_id,
+                "in",
+                MessageKind.REPLY.value,
+                state.value,
+                *part.sender,
+                part.link,
+                part.our_number,
+                part.code,
+                part.total,
+                part.assembly_key,
+                part.received_at,
+                part.received_at,
+            )
+        )
+
+
+def _lock(unit: Unit, hashes: Iterable[bytes]) -> None:
+    """Rule 4; in one order everywhere, so that two groups cannot wait for each other."""
+    keys = sorted({int.from_bytes(value[:8], "big", signed=True) for value in hashes})
+    unit.execute(_LOCKS, {"keys": keys})
+
+
+@dataclass(frozen=True, slots=True)
+class HandOnPartial:
+    """A sweep: long messages whose parts did not all come in time are handed on as they are. Result: their ids.
+
+    It also forgets the keys of those handed on so long ago that no part of theirs comes any more.
+    """
+
+    now: datetime
+    wait: timedelta
+    limit: int = 64
+    priority: ClassVar[Priority] = Priority.SWEEP
+
+    @classmethod
+    def run(cls, unit: Unit, commands: Sequence[HandOnPartial]) -> list[list[str]]:
+        return [command._hand_on(unit) for command in commands]
+
+    def _hand_on(self, unit: Unit) -> list[str]:
+        found = list(
+            unit.execute(
+                select(messages.c.id)
+                .where(
+                    messages.c.assembly_key.is_not(None),
+                    messages.c.state == MessageState.PARTIAL.value,
+                    messages.c.created_at <= self.now - self.wait,
+                )
+                .order_by(messages.c.id)
+                .limit(self.limit)
+                .with_for_update(skip_locked=True)
+            ).scalars()
+        )
+        if found:
+            unit.execute(
+                update(messages)
+                .where(messages.c.id.in_(found))
+                .values(state=MessageState.UNREAD.value, reason=INCOMPLETE, changed_at=self.now)
+            )
+        unit.execute(
+            update(messages)
+            .where(
+                messages.c.assembly_key.is_not(None),
+                messages.c.state != MessageState.PARTIAL.value,
+                messages.c.created_at <= self.now - self.wait - LATE_PART,
+            )
+            .values(assembly_key=None)
+        )
+        return found
