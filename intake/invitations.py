@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 from sqlalchemy import and_, bindparam, func, or_, select, update
 
 from intake.codes import Choice, GivenCode, choose_code
+from intake.endings import Ending, end_invitations
 from intake.numbers import NumberKind
 from intake.outgoing import OUR_OWN_ACCORD, NewMessage, StoredNumber, queue_messages
 from models.clock import SHANGHAI
@@ -28,7 +29,7 @@ from models.ids import new_id
 from models.tables import calls, cases, codes, invitation_members, invitations, messages, number_routes, opt_outs
 from models.terms import InvitationState, MessageKind, MessageState
 
-__all__ = ["GROUP", "ExpireInvitations", "InviteDue", "Invited", "SendingRules", "end_codes"]
+__all__ = ["GROUP", "ExpireInvitations", "InviteDue", "Invited", "SendingRules"]
 
 GROUP = 64
 _SLOT = timedelta(hours=24)
@@ -73,55 +74,12 @@ _QUEUED = Many(
     .values(due_at=bindparam("due"), changed_at=bindparam("at")),
     ("invitation", "due", "at"),
 )
-_IMPOSSIBLE = Many(
-    update(invitations)
-    .where(invitations.c.id == bindparam("invitation"))
-    .values(
-        state=InvitationState.IMPOSSIBLE.value,
-        reason=bindparam("why"),
-        due_at=None,
-        not_after=None,
-        number_sealed=None,
-        number_hash=None,
-        number_tail=None,
-        number_key_id=None,
-        changed_at=bindparam("at"),
-    ),
-    ("invitation", "why", "at"),
-)
 _CODE_AGAIN = Many(
     update(codes)
     .where(codes.c.number_hash == bindparam("hash"), codes.c.code == bindparam("digits"))
     .values(invitation_id=bindparam("invitation"), given_at=bindparam("at"), ended_at=None),
     ("hash", "digits", "invitation", "at"),
 )
-_END_CODES = Many(
-    update(codes)
-    .where(codes.c.invitation_id == bindparam("invitation"), codes.c.ended_at.is_(None))
-    .values(ended_at=bindparam("at")),
-    ("invitation", "at"),
-)
-_END = Many(
-    update(invitations)
-    .where(invitations.c.id == bindparam("invitation"))
-    .values(
-        state=bindparam("new"),
-        due_at=None,
-        not_after=None,
-        ended_at=bindparam("at"),
-        number_sealed=None,
-        number_hash=None,
-        number_tail=None,
-        number_key_id=None,
-        changed_at=bindparam("at"),
-    ),
-    ("invitation", "new", "at"),
-)
-
-
-def end_codes(unit: Unit, invitation_ids: Sequence[str], now: datetime) -> None:
-    """The codes of invitations that have ended begin to rest."""
-    unit.many(_END_CODES, [(identity, now) for identity in invitation_ids])
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,10 +162,9 @@ class _Group:
         self.rules = command.rules
         self.new: list[NewMessage] = []
         self.due: list[tuple[Any, ...]] = []
-        self.impossible: list[tuple[Any, ...]] = []
+        self.endings: list[Ending] = []
         self.fresh: list[tuple[Any, ...]] = []
         self.again: list[tuple[Any, ...]] = []
-        self.superseded: list[str] = []
         self.postponed = 0
 
     def decide(
@@ -219,7 +176,7 @@ class _Group:
         facts: Mapping[str, str],
     ) -> None:
         if why := self._why_not(row, refused):
-            self.impossible.append((row.id, why, self.now))
+            self.endings.append(Ending(row.id, InvitationState.IMPOSSIBLE, why, self.now))
             return
         if sent.get(row.number_hash, 0) >= self.rules.daily_cap:
             self._postpone(row, self._tomorrow())
@@ -277,7 +234,7 @@ class _Group:
             if slot.given_at + _SLOT > self.now:
                 self._postpone(row, slot.given_at + _SLOT)
                 return None
-            self.superseded.append(slot.invitation_id)
+            self.endings.append(Ending(slot.invitation_id, InvitationState.SUPERSEDED, None, self.now))
         return Choice("", taken=True)
 
     def _postpone(self, row: Any, until: datetime) -> None:
@@ -295,13 +252,13 @@ class _Group:
 
     def store(self) -> Invited:
         unit = self.unit
-        unit.many(_IMPOSSIBLE, self.impossible)
-        unit.many(_END, [(identity, InvitationState.SUPERSEDED.value, self.now) for identity in self.superseded])
+        end_invitations(unit, self.endings)
         unit.many(_CODE_AGAIN, self.again)
         unit.insert(_CODES, self.fresh)
         queue_messages(unit, self.new, self.now)
         unit.many(_QUEUED, self.due)
-        return Invited(len(self.new), self.postponed, len(self.impossible))
+        impossible = sum(one.state is InvitationState.IMPOSSIBLE for one in self.endings)
+        return Invited(len(self.new), self.postponed, impossible)
 
 
 _OPEN = frozenset({InvitationState.WAITING, InvitationState.ASKED})
@@ -412,6 +369,5 @@ class ExpireInvitations:
             .scalars()
             .all()
         )
-        unit.many(_END, [(identity, InvitationState.EXPIRED.value, self.now) for identity in over])
-        end_codes(unit, over, self.now)
+        end_invitations(unit, [Ending(identity, InvitationState.EXPIRED, None, self.now) for identity in over])
         return len(over)
