@@ -371,6 +371,7 @@ class SmsLink(Section):
     reply_destination: ReplyDestination = ReplyDestination.AUTO
     validity: Validity = Validity.RELATIVE
     receipts: bool = True
+    message_reference: bool = False
     receipt_ids: ReceiptIds = ReceiptIds.AUTO
     default_coding: DefaultCoding = DefaultCoding.GSM
     signature: _Signature | None = None

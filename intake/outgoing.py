@@ -833,7 +833,10 @@ def _match(unit: Unit, facts: Sequence[ReceiptFacts]) -> list[Any]:
         taken: set[tuple[str, int]] = set()
         for place in pairs:
             fact = facts[place]
-            for one in lost.get(fact.number_hash or b"", ()):
+            for one in sorted(
+                lost.get(fact.number_hash or b"", ()),
+                key=lambda one: fact.reference is None or one.reference != fact.reference,
+            ):
                 if one.our_number == fact.our_number and (one.message_id, one.number) not in taken:
                     taken.add((one.message_id, one.number))
                     found[place] = one
@@ -844,7 +847,7 @@ def _match(unit: Unit, facts: Sequence[ReceiptFacts]) -> list[Any]:
 def _lost_segments(unit: Unit, hashes: set[bytes]) -> dict[bytes, list[Any]]:
     """Segments whose answer never came, oldest first, of numbers for which no answer is still awaited."""
     rows = unit.execute(
-        _BY_ID.add_columns(messages.c.our_number)
+        _BY_ID.add_columns(messages.c.our_number, messages.c.reference)
         .where(
             messages.c.number_hash.in_(list(hashes)),
             messages.c.state.in_([MessageState.UNKNOWN.value, MessageState.HANDED.value]),

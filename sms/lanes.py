@@ -66,6 +66,7 @@ def text_book(link: SmsLink, settings: Settings, texts: Texts) -> TextBook:
     )
 
 
+_USER_MESSAGE_REFERENCE = 0x0204
 _OF_SUBJECT = {
     "call": TextKind.INVITE_CALL,
     "case": TextKind.INVITE_CASE,
@@ -122,6 +123,7 @@ class Writer:
         except ValueError as error:
             raise Unsendable("no_address") from error
         link = self.link
+        mark = ((_USER_MESSAGE_REFERENCE, (reference & 0xFFFF).to_bytes(2, "big")),) if link.message_reference else ()
         return Claimed(
             text=text,
             our_number=source,
@@ -135,7 +137,7 @@ class Writer:
                         short_message=piece.short_message,
                         data_coding=piece.data_coding,
                         esm_class=piece.esm_class,
-                        tlvs=piece.tlvs,
+                        tlvs=(*piece.tlvs, *mark),
                         registered_delivery=1 if link.receipts else 0,
                         validity=validity,
                         source_ton=link.service_ton,
