@@ -54,5 +54,5 @@ def sms_figures(connection: Connection, now: datetime) -> SmsFigures:
         unknown,
         due,
         unread,
-        {reason: number for reason, number in to_see},
+        {str(reason): int(number) for reason, number in to_see},
     )
