@@ -32,6 +32,7 @@ from models.errors import StoreError
 from models.terms import Actor, OutboxState
 from server.errors import CannotDo
 from server.logs import configure
+from server.sms_commands import sms
 
 __all__ = ["main"]
 
@@ -107,6 +108,9 @@ def _database(settings: Settings) -> Iterator[Database]:
 @click.version_option(package_name="huiyin", message="huiyin %(version)s")
 def main() -> None:
     """Huiyin 回音: callers of a 12345 hotline rate the service, and no rating is lost."""
+
+
+main.add_command(sms)
 
 
 # ── serving ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -404,6 +408,52 @@ def simulate_centre(listen: Address, secret: str, journal: Path | None) -> None:
         from server.stand_ins import run_centre
 
         run_centre(listen, secret, journal)
+
+
+class _Weight(click.ParamType[tuple[str, float]]):
+    """NAME=WEIGHT; a name alone weighs 1."""
+
+    name = "NAME[=WEIGHT]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float]:
+        name, _, weight = str(value).rpartition("=") if "=" in str(value) else (str(value), "", "1")
+        try:
+            return name, float(weight)
+        except ValueError:
+            self.fail(f"{value!r} is no name and weight such as digit=45", param, ctx)
+
+
+@simulate.command("smsc")
+@click.option("--port", default=2775, show_default=True, help="Where, on 127.0.0.1; 0 takes a free port.")
+@click.option(
+    "--control", "control_port", default=2776, show_default=True, help="Its control over HTTP; 0: a free port."
+)
+@click.option("--password", envvar="HUIYIN_SIMULATE_PASSWORD", help="Of every system_id (sms.links.password); any.")
+@click.option("--behaviour", type=_Weight(), multiple=True, help="How citizens answer, several times: digit=45.")
+@click.option("--delay", nargs=2, type=float, default=(5.0, 60.0), show_default=True, help="Seconds until they answer.")
+@click.option("--speed", type=click.FloatRange(min=0, min_open=True), default=1.0, help="Divides these delays.")
+@click.option("--receipts", default="text", show_default=True, help="Their form: text, tlv, both or none.")
+@click.option("--receipt-delay", nargs=2, type=float, default=(0.5, 3.0), show_default=True, help="Seconds.")
+@click.option("--timing", type=_Weight(), multiple=True, help="When they come, several times: after=9, before=1.")
+@click.option(
+    "--outcome", type=_Weight(), multiple=True, help="What they say, several times: DELIVRD=97, UNDELIV/069=3."
+)
+@click.option("--ids", default="decimal", show_default=True, help="Message ids: decimal, hex, padded, uuid…")
+@click.option("--receipt-ids", default=None, help="The same in receipts; as --ids by default.")
+@click.option("--rate", type=float, default=None, help="Submits a second above which it throttles.")
+@click.option("--window", default=10, show_default=True, help="Unanswered deliver_sm a session.")
+@click.option("--seed", type=int, default=None, help="Makes everything left to chance; told at the start.")
+def simulate_smsc(port: int, control_port: int, **given: Any) -> None:
+    """An SMSC whose citizens answer, until Ctrl-C. It can be told over HTTP to misbehave (…/control)."""
+    with _told():
+        configure(LogSection(level="warning"))
+        from server.stand_ins import SmscOrder, run_smsc
+
+        try:
+            order = SmscOrder.read(**given)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+        run_smsc(port, control_port, order)
 
 
 @simulate.command("call")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from twisted.internet.error import CannotListenError, ConnectError
 
@@ -15,8 +16,11 @@ from server.logs import announce, bridge_twisted
 from server.serve import Ending, install_reactor, run_to_end, run_until_signal
 from simulate.caller import Answer, CallReport, Plan, Silent, place_call, request_line
 from simulate.centre import StandInCentre
+from simulate.handset import Behaviour, Handset
+from simulate.smsc import SmscOptions, StandInSmsc
+from simulate.smsc_control import SmscControl
 
-__all__ = ["CallOrder", "NobodyThere", "run_call", "run_centre"]
+__all__ = ["CallOrder", "NobodyThere", "SmscOrder", "run_call", "run_centre", "run_smsc"]
 
 
 class NobodyThere(CannotDo):
@@ -40,6 +44,76 @@ def run_centre(address: Address, secret: str, journal: Path | None) -> None:
     run_until_signal(reactor, Ending(reactor, centre.stop))
     announce(f"{len(centre.by_id)} evaluations in effect, {len(centre.violations)} violations of the contract")
     for violation in centre.violations:
+        announce(violation)
+
+
+@dataclass(frozen=True, slots=True)
+class SmscOrder:
+    """An SMSC to be made up, and the citizens behind it."""
+
+    options: SmscOptions
+    handset: Handset
+    seed: int
+
+    @classmethod
+    def read(
+        cls,
+        *,
+        behaviour: Sequence[tuple[str, float]],
+        timing: Sequence[tuple[str, float]],
+        outcome: Sequence[tuple[str, float]],
+        delay: tuple[float, float],
+        speed: float,
+        seed: int | None,
+        **options: Any,
+    ) -> SmscOrder:
+        """From the command line; `options` are SmscOptions', with the words as they were written.
+
+        Raises:
+            ValueError: a word that is none; says which there are.
+        """
+        options |= {name: dict(given) for name, given in (("timing", timing), ("outcomes", outcome)) if given}
+        wrong = [name for name, _ in behaviour if name not in set(Behaviour)]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is no behaviour; there are {', '.join(Behaviour)}")
+        seed = time.time_ns() % 10**6 if seed is None else seed
+        behaviours = {Behaviour(name): weight for name, weight in behaviour} or Handset().behaviours
+        return cls(
+            options=SmscOptions.changed(SmscOptions(), options),
+            handset=Handset(seed, behaviours, delay=delay, speed=speed),
+            seed=seed,
+        )
+
+
+def run_smsc(port: int, control_port: int, order: SmscOrder) -> None:
+    """A stand-in SMSC with its phones until SIGTERM or SIGINT; says what happens, a line an event.
+
+    Raises:
+        CannotListen: a port cannot be had.
+    """
+    reactor = install_reactor()
+    bridge_twisted()
+    smsc = StandInSmsc(order.options, handset=order.handset, seed=order.seed, on_event=announce)
+    control = SmscControl(smsc)
+    for option, listen, wanted in (("--port", smsc.listen, port), ("--control", control.listen, control_port)):
+        try:
+            listen(reactor, port=wanted)
+        except CannotListenError as error:
+            raise CannotListen(
+                f"{option}: cannot listen on 127.0.0.1:{wanted}: {error.socketError.strerror}"
+            ) from error
+    announce(f"control at {control.url}/control, seed {order.seed}")
+    reactor.callWhenRunning(announce, f"ready: an SMSC at 127.0.0.1:{smsc.port}")
+
+    async def stop() -> None:
+        await control.stop()
+        await smsc.stop()
+
+    run_until_signal(reactor, Ending(reactor, stop))
+    told = ("submits", "throttled", "receipts", "replies", "acknowledged", "resent", "refused")
+    announce(", ".join(f"{smsc.counts[name]} {name}" for name in told))
+    announce(f"{smsc.waiting} deliveries were not acknowledged, {smsc.counts['violations']} violations of SMPP 3.4")
+    for violation in smsc.violations:
         announce(violation)
 
 

@@ -301,6 +301,14 @@ class Handset:
     keys: Mapping[Satisfaction, str] = field(default_factory=lambda: _KEYS)
     _people: OrderedDict[str, Citizen] = field(default_factory=OrderedDict)
 
+    def __post_init__(self) -> None:
+        """Raises ValueError: weights that cannot be drawn by, or a delay that ends before it begins."""
+        for weights in (self.behaviours, self.levels):
+            if not weights or min(weights.values()) < 0 or not sum(weights.values()):
+                raise ValueError("behaviours and levels need weights from 0 on, one of them above 0")
+        if not 0 <= self.delay[0] <= self.delay[1]:
+            raise ValueError("the delay is two numbers of seconds, the least and the most")
+
     def citizen(self, number: str) -> Citizen:
         """Who has this number. Remembers the last 100,000 people; one forgotten begins anew."""
         known = self._people.get(number)

@@ -125,6 +125,22 @@ class SmscOptions:
     strip: str = ""
     keep: int = 10_000
 
+    def __post_init__(self) -> None:
+        """Raises ValueError: weights that cannot be drawn by, a delay or a number that is none."""
+        for name in ("outcomes", "timing"):
+            weights = getattr(self, name).values()
+            if not weights or min(weights) < 0 or not sum(weights):
+                raise ValueError(f"{name} need weights from 0 on, one of them above 0")
+        if not 0 <= self.receipt_delay[0] <= self.receipt_delay[1]:
+            raise ValueError("receipt_delay is two numbers of seconds, the least and the most")
+        for name in ("latency", "error_resend", "bind_within", "resend_after", "enquire_link", "rate"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, (int, float)) and value >= 0):
+                raise ValueError(f"{name} is a number from 0 on")
+        for name in ("window", "tries", "max_pdu", "keep"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 0:
+                raise ValueError(f"{name} is a whole number from 0 on")
+
     @classmethod
     def changed(cls, before: SmscOptions, content: Any) -> SmscOptions:
         """Some options from JSON.
