@@ -1,0 +1,69 @@
+"""The command group `huiyin sms`: the SMS channel's small tools, beside a running server or without one."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from config.errors import ConfigurationError
+from config.keymap import KeyMap
+from config.loading import load
+from config.settings import RatingSection
+
+if TYPE_CHECKING:
+    from sms.grammar import Reading
+
+__all__ = ["sms"]
+
+
+@click.group()
+def sms() -> None:
+    """Replies, and how they are read."""
+
+
+@sms.command()
+@click.option(
+    "-c",
+    "--config",
+    "config",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The configuration whose rating.keys count. Default: 1 非常满意 to 5 非常不满意.",
+)
+def parse(config: Path | None) -> None:
+    """Read replies as the server would: one a line on stdin, one JSON object a line on stdout.
+
+    Lines are UTF-8; a byte that is not becomes U+FFFD. Each answer is written before the next line is read.
+    """
+    from sms.grammar import read
+
+    keys = _keys(config)
+    out = sys.stdout.buffer
+    for line in sys.stdin.buffer:
+        reply = line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", "replace")
+        out.write(json.dumps(_as_json(read(reply, keys)), ensure_ascii=False).encode() + b"\n")
+        out.flush()
+
+
+def _keys(config: Path | None) -> KeyMap:
+    if config is None:
+        return RatingSection().key_map
+    try:
+        return load(config).rating.key_map
+    except ConfigurationError as error:
+        for line in error.lines():
+            click.echo(f"huiyin: {line}", err=True)
+        raise SystemExit(1) from None
+
+
+def _as_json(reading: Reading) -> dict[str, str | int | None]:
+    return {
+        "outcome": reading.outcome.value,
+        "satisfaction": None if reading.satisfaction is None else int(reading.satisfaction),
+        "comment": reading.comment,
+        "why": reading.why,
+    }

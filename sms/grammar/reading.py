@@ -1,0 +1,392 @@
+"""How a reply is read: the rules R1 to R7 of docs/sms-replies.md, put together.
+
+A level is read only where a rule names it; whatever else comes is unclear. A rule that gives a wrong level on a
+plausible reply is wrong, and is mended with a line in tests/sms/grammar/replies.tsv.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from config.keymap import KeyMap
+from models.terms import Satisfaction
+from sms.grammar.automatic import folded_is_automatic
+from sms.grammar.clauses import LONGEST, Clause, Gap, Kind, Level, clauses_of, core_of
+from sms.grammar.fold import Folded, fold
+from sms.grammar.words import COVER, Doubt, cover, words
+
+__all__ = ["Outcome", "Reading", "Rule", "read"]
+
+
+class Outcome(StrEnum):
+    """What a reply is."""
+
+    RATING = "rating"
+    OPT_OUT = "opt_out"
+    OPT_IN = "opt_in"
+    UNCLEAR = "unclear"
+
+
+class Rule(StrEnum):
+    """Why a reply was read as it was; the numbers are the rules'."""
+
+    OPT_OUT = "R1-opt-out"
+    OPT_IN = "R1-opt-in"
+    NOTHING = "R2-nothing"
+    PRESSURE = "R3-pressure"
+    IRONY = "R3-irony"
+    CONDITION = "R3-condition"
+    QUESTION = "R3-question"
+    DOUBT = "R3-doubt"
+    AUTOMATIC = "R3-automatic"
+    NEGATION = "R4-negation"
+    COLON = "R4-colon"
+    EMBEDDED = "R4-embedded"
+    UNFINISHED = "R4-unfinished"
+    NO_LEVEL = "R4-no-level"
+    DIFFERENT = "R5-different"
+    DIGIT = "R6-digit"
+    NO_SUCH_DIGIT = "R6-no-such-digit"
+    TWICE = "R6-twice"
+    LIST = "R6-list"
+    LOOSE = "R6-loose"
+    OPPOSITE = "R6-opposite"
+    SPOILED = "R7-spoiled"
+    SCORE = "R7-score"
+    STARS = "R7-stars"
+    WORDS = "words"
+
+
+_OF_DOUBT = {
+    Doubt.PRESSURE: Rule.PRESSURE,
+    Doubt.IRONY: Rule.IRONY,
+    Doubt.CONDITION: Rule.CONDITION,
+    Doubt.QUESTION: Rule.QUESTION,
+    Doubt.DOUBT: Rule.DOUBT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a reply says.
+
+    `satisfaction` may stand beside an opt-out. `comment`: the rest of a rating, in the citizen's own characters; empty
+    where no level was read. `why`: the rule. `pressure`: somebody else may have chosen; supervisors are told.
+    """
+
+    outcome: Outcome
+    satisfaction: Satisfaction | None
+    comment: str
+    why: str
+    pressure: bool = False
+
+
+def read(text: str, keys: KeyMap) -> Reading:
+    """Reads a reply with the key map of its invitation.
+
+    Pure; never raises; linear in the text's length. OPT_IN counts only from a number that had opted out: the caller
+    knows.
+    """
+    folded = fold(text)
+    clauses = clauses_of(folded, keys)
+    doubt = _doubt(folded.text)
+    pressure = doubt is Doubt.PRESSURE
+    opt_out = _opt_out(clauses)
+    rest = [clause for clause in clauses if clause.start not in opt_out] if opt_out else clauses
+    if not opt_out and _is_opt_in(clauses):
+        return Reading(Outcome.OPT_IN, None, "", Rule.OPT_IN)
+    satisfaction: Satisfaction | None = None
+    if not folded.text.strip():
+        why = Rule.NOTHING
+    elif doubt is not None:
+        why = _OF_DOUBT[doubt]
+    elif folded_is_automatic(folded.text):
+        why = Rule.AUTOMATIC
+    else:
+        satisfaction, why = _level(folded, rest, keys)
+    comment = _comment(folded, clauses, opt_out) if satisfaction else ""
+    if opt_out:
+        return Reading(Outcome.OPT_OUT, satisfaction, comment, Rule.OPT_OUT, pressure)
+    outcome = Outcome.RATING if satisfaction else Outcome.UNCLEAR
+    return Reading(outcome, satisfaction, comment, why, pressure)
+
+
+# ── R1: orders ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _opt_out(clauses: Sequence[Clause]) -> frozenset[int]:
+    """Where the clauses begin that ask for no more messages; none: the message does not ask for it."""
+    known = words()
+    others = [clause for clause in clauses if not clause.is_level and clause.kind is not Kind.FILLER]
+    if others and len("".join(clause.text for clause in others)) <= LONGEST:
+        letters = [clause for clause in others if known.opt_out_whole.match(clause.text)]
+        spelt = known.opt_out_whole.match("".join(clause.text for clause in others))
+        if len(letters) == len(others) or (spelt and len(others) == len(clauses)):
+            return frozenset(clause.start for clause in others)
+    return frozenset(
+        clause.start for clause in others if len(clause.text) <= LONGEST and known.opt_out_clause.match(clause.text)
+    )
+
+
+def _is_opt_in(clauses: Sequence[Clause]) -> bool:
+    meant = [clause for clause in clauses if clause.kind is not Kind.FILLER]
+    return len(meant) == 1 and len(meant[0].text) <= LONGEST and core_of(meant[0].text) in words().opt_in
+
+
+# ── R3: doubt ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _doubt(text: str) -> Doubt | None:
+    known = words()
+    text = cover(text, known.harmless)
+    for doubt, entries in known.doubts.items():
+        if any(entry in text for entry in entries):
+            return doubt
+    return None
+
+
+# ── R4 to R7: the level ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _level(folded: Folded, clauses: Sequence[Clause], keys: KeyMap) -> tuple[Satisfaction | None, Rule]:
+    kinds = {clause.kind for clause in clauses}
+    if Kind.NEGATION in kinds:
+        return None, Rule.NEGATION
+    if Kind.SCORE in kinds:
+        return None, Rule.SCORE
+    if Kind.CONTRADICTION in kinds:
+        return None, Rule.DIFFERENT
+    found = [clause.level for clause in clauses if clause.level]
+    drawn, stars_stand = _drawn_stars(folded.text)
+    if not stars_stand:
+        return None, Rule.STARS
+    if drawn:
+        found.append(Level(drawn))
+    if not found:
+        return None, Rule.NO_LEVEL
+    if problem := _surroundings(clauses):
+        return None, problem
+    if len({level.satisfaction for level in found}) > 1:
+        return None, Rule.DIFFERENT
+    satisfaction = found[0].satisfaction
+    if satisfaction is None:
+        return None, Rule.NO_SUCH_DIGIT
+    if drawn or kinds & {Kind.WORDS, Kind.STARS}:
+        if _words_contradicted(satisfaction, _beside(folded.text, clauses)):
+            return None, Rule.OPPOSITE
+        return satisfaction, Rule.WORDS if Kind.WORDS in kinds else Rule.STARS
+    if problem := _digit_problem(satisfaction, folded.text, clauses):
+        return None, problem
+    return satisfaction, Rule.DIGIT
+
+
+_DIGITS = re.compile("[0-9]")
+
+
+def _drawn_stars(text: str) -> tuple[Satisfaction | None, bool]:
+    """The level that two to five ⭐ in one row give, and whether the stars of the text leave any level standing."""
+    star = words().star
+    if star not in text:
+        return None, True
+    count = text.count(star)
+    if count == 1:
+        return None, True
+    in_a_row = star * count in text.replace(" ", "")
+    if count > 5 or not in_a_row or not words().other_stars.isdisjoint(text):
+        return None, False
+    return Satisfaction(count), True
+
+
+def _surroundings(clauses: Sequence[Clause]) -> Rule | None:
+    """R4: what stands around the clauses with a level, and may make it somebody's word, or of a part, or nothing."""
+    known = words()
+    for before, clause in zip([None, *clauses], clauses, strict=False):
+        if before is None:
+            continue
+        gap = clause.left
+        if gap.has_colon:
+            if clause.is_level and before.kind not in {Kind.FILLER, Kind.DIGIT}:
+                return Rule.COLON
+            if before.is_level and before.kind is not Kind.DIGIT:
+                return Rule.COLON
+        if clause.is_level and before.kind is Kind.TEXT:
+            if gap.opens:
+                return Rule.EMBEDDED
+            if gap.only_spaces and clause.kind is not Kind.DIGIT:
+                return Rule.EMBEDDED
+            if before.text.endswith(known.unfinished):
+                return Rule.UNFINISHED
+            if before.text in known.topics or core_of(before.text[-LONGEST:]) in known.topics:
+                return Rule.UNFINISHED
+            if before.text.startswith(known.topic_beginnings) and not _hits(before.text).any:
+                return Rule.UNFINISHED
+        if before.is_level and clause.kind is Kind.TEXT:
+            if gap.closes:
+                return Rule.EMBEDDED
+            if gap.only_spaces and before.kind is not Kind.DIGIT:
+                return Rule.EMBEDDED
+    return None
+
+
+# ── R6: praise and complaint beside a level ───────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class _Hits:
+    praise: bool
+    thanks: bool
+    complaint: bool
+    accusation: bool
+
+    @property
+    def any(self) -> bool:
+        return self.praise or self.thanks or self.complaint
+
+    def contradicts(self, satisfaction: Satisfaction) -> bool:
+        """Whether these are words of the other half."""
+        if satisfaction.is_bad:
+            return self.praise or (self.thanks and not self.complaint)
+        return self.complaint and satisfaction > Satisfaction.BASICALLY_SATISFIED
+
+    def supports(self, satisfaction: Satisfaction) -> bool:
+        """Whether these are words of the level's own half, and of no other."""
+        if satisfaction is Satisfaction.BASICALLY_SATISFIED:
+            return self.praise or self.complaint
+        return (self.complaint if satisfaction.is_bad else self.praise) and not self.contradicts(satisfaction)
+
+
+_NEGATED_WITHIN = 5
+_WISHED_WITHIN = 8
+_CLAUSE_END = re.compile(r"[\n,.。;!、?:]")
+
+
+def _stands(text: str, entries: Iterable[str], *, praise: bool) -> tuple[bool, bool]:
+    """Whether one of these words stands in a text, and whether one stands there taken back."""
+    known = words()
+    stands = taken_back = False
+    for word in entries:
+        place = text.find(word)
+        while place >= 0:
+            before = _CLAUSE_END.split(text[max(0, place - _WISHED_WITHIN) : place])[-1]
+            if any(negator in before[-_NEGATED_WITHIN:] for negator in known.negators):
+                taken_back = True
+            elif not (praise and any(wish in before for wish in known.wishes)):
+                stands = True
+                break
+            place = text.find(word, place + len(word))
+    return stands, taken_back
+
+
+def _hits(text: str, alone: Iterable[str] = ()) -> _Hits:
+    known = words()
+    praise, no_praise = _stands(text, known.praise, praise=True)
+    uncovered = cover(text, known.benign)
+    complaint = any(word in uncovered for word in known.complaint)
+    accusation = any(word in uncovered for word in known.accusation)
+    return _Hits(
+        praise=praise or any(clause in known.praise_alone for clause in alone),
+        thanks=any(word in text for word in known.thanks),
+        complaint=complaint or no_praise,
+        accusation=accusation or no_praise,
+    )
+
+
+def _beside(text: str, clauses: Sequence[Clause]) -> _Hits:
+    """What stands beside the level, in the whole message: text, fillers and faces, but not the level itself."""
+    parts = []
+    start = 0
+    for clause in clauses:
+        if clause.is_level or clause.kind is Kind.FILLER:
+            parts.append(text[start : clause.start])
+            parts.append(COVER)
+            start = clause.end
+    parts.append(text[start:])
+    alone = [clause.text for clause in clauses if not clause.is_level]
+    return _hits("".join(parts), alone)
+
+
+def _words_contradicted(satisfaction: Satisfaction, beside: _Hits) -> bool:
+    """Words are plainer than a digit: only a plain accusation beside 满意, any complaint beside 非常满意, and praise
+    without any complaint beside 不满意 make them doubtful."""
+    match satisfaction:
+        case Satisfaction.VERY_SATISFIED:
+            return beside.complaint
+        case Satisfaction.SATISFIED:
+            return beside.accusation
+        case Satisfaction.BASICALLY_SATISFIED:
+            return False
+        case _:
+            return beside.praise and not beside.complaint
+
+
+# ── R6 and R7: digits ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _digit_problem(satisfaction: Satisfaction, text: str, clauses: Sequence[Clause]) -> Rule | None:
+    """Why a digit is no level; None: it is one."""
+    known = words()
+    places = [place for place, clause in enumerate(clauses) if clause.kind is Kind.DIGIT]
+    others = [clause for clause in clauses if clause.kind not in {Kind.DIGIT, Kind.FILLER}]
+    if len(places) > 1 and (others or len(places) > 2):
+        return Rule.TWICE
+    inside = sum(len(_DIGITS.findall(clauses[place].text)) for place in places)
+    if len(_DIGITS.findall(text)) > inside or known.star in text or not known.other_stars.isdisjoint(text):
+        return Rule.SPOILED
+    for place in places:
+        clause = clauses[place]
+        after = clauses[place + 1] if place + 1 < len(clauses) else None
+        before = clauses[place - 1] if place else None
+        if after is not None and after.kind is Kind.TEXT:
+            if clause.right.marks_a_list:
+                return Rule.LIST
+            if _counts_on(clause, after, clause.right):
+                return Rule.SPOILED
+            if (clause.right.has_colon or clause.right.only_spaces) and not _hits(after.text).supports(satisfaction):
+                return Rule.LOOSE
+        if (
+            before is not None
+            and before.kind is Kind.TEXT
+            and clause.left.only_spaces
+            and (before.text.endswith(known.counting) or not _hits(before.text).supports(satisfaction))
+        ):
+            return Rule.LOOSE
+    if _beside(text, clauses).contradicts(satisfaction):
+        return Rule.OPPOSITE
+    return None
+
+
+def _counts_on(clause: Clause, after: Clause, gap: Gap) -> bool:
+    """5，六天: two numbers in a row, as one says about how many."""
+    numerals = words().numerals
+    follows = numerals.get(after.text[:1])
+    digit = next((numerals.get(character, character) for character in clause.text if _is_number(character)), None)
+    if follows is None or digit is None or gap.text.strip() not in {",", "", "、"}:
+        return False
+    return int(follows) == int(digit) + 1 or (digit, follows) == ("3", "5")
+
+
+def _is_number(character: str) -> bool:
+    return character in "0123456789" or character in words().numerals
+
+
+# ── the comment ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _comment(folded: Folded, clauses: Sequence[Clause], orders: frozenset[int]) -> str:
+    """What is left of a rating: the runs of clauses between its levels, as written, without fillers at their ends."""
+    runs: list[list[Clause]] = [[]]
+    for clause in clauses:
+        if clause.is_level or clause.start in orders:
+            runs.append([])
+        elif clause.kind is not Kind.FILLER or runs[-1]:
+            runs[-1].append(clause)
+    parts = []
+    for run in runs:
+        while run and run[-1].kind is Kind.FILLER:
+            run.pop()
+        if run:
+            parts.append(folded.original(run[0].start, run[-1].end))
+    return "，".join(parts)

@@ -1,0 +1,180 @@
+"""The words of the grammar, read once from `config/grammar/`, checked, and made ready to be looked for.
+
+Rules kept here:
+
+* A word stands in the files as the grammar sees a text (folded, sms/grammar/fold.py): another form would never be
+  found, so it is refused.
+* A word stands once in a list, a level's words in one level.
+* Looking for a word costs time in proportion to the text, whatever the text: plain search, no backtracking.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+
+from models.terms import Satisfaction
+from sms.grammar.fold import fold
+from sms.grammar.source import read_toml
+
+__all__ = ["Doubt", "GrammarInvalid", "Words", "cover", "longest_first", "words"]
+
+COVER = "\x00"
+"""Stands where a word was covered; no folded text holds it."""
+
+
+class GrammarInvalid(Exception):
+    """The shipped word lists contradict themselves; mend the file and entry that the sentence names."""
+
+
+class Doubt(StrEnum):
+    """The lists of rule R3, in the order in which they are asked."""
+
+    PRESSURE = "pressure"
+    IRONY = "irony"
+    CONDITION = "condition"
+    QUESTION = "question"
+    DOUBT = "doubt"
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Every list, as the rules use it."""
+
+    levels: Mapping[str, Satisfaction]
+    numerals: Mapping[str, str]
+    doubts: Mapping[Doubt, tuple[str, ...]]
+    harmless: tuple[str, ...]
+    before: re.Pattern[str]
+    after: re.Pattern[str]
+    alone: frozenset[str]
+    negation: frozenset[str]
+    unfinished: tuple[str, ...]
+    topics: frozenset[str]
+    topic_beginnings: tuple[str, ...]
+    praise: tuple[str, ...]
+    praise_alone: frozenset[str]
+    thanks: tuple[str, ...]
+    complaint: tuple[str, ...]
+    accusation: tuple[str, ...]
+    benign: tuple[str, ...]
+    negators: tuple[str, ...]
+    wishes: tuple[str, ...]
+    opt_out_whole: re.Pattern[str]
+    opt_out_clause: re.Pattern[str]
+    opt_out_joined: tuple[str, ...]
+    opt_in: frozenset[str]
+    mistaken: tuple[str, ...]
+    star: str
+    other_stars: frozenset[str]
+    star_clause: re.Pattern[str]
+    good_star_words: frozenset[str]
+    bad_star_words: frozenset[str]
+    score: str
+    counting: tuple[str, ...]
+    automatic: tuple[str, ...]
+    codes: re.Pattern[str]
+
+
+def longest_first(entries: Iterable[str]) -> str:
+    """A regular expression of alternatives; of two that begin alike the longer one is tried first."""
+    return "|".join(re.escape(entry) for entry in sorted(entries, key=len, reverse=True))
+
+
+def cover(text: str, hidden: Iterable[str]) -> str:
+    """The text with these words covered; its length stays."""
+    for word in hidden:
+        if word in text:
+            text = text.replace(word, COVER * len(word))
+    return text
+
+
+def _list(file: str, *keys: str) -> tuple[str, ...]:
+    value = read_toml(file)
+    for key in keys:
+        value = value[key]
+    entries = tuple(value)
+    where = f"config/grammar/{file}.toml: {'.'.join(keys)}"
+    if len(set(entries)) < len(entries):
+        twice = next(entry for entry in entries if entries.count(entry) > 1)
+        raise GrammarInvalid(f"{where}: {twice!r} stands there twice; take one out")
+    for entry in entries:
+        if not entry or fold(entry).text != entry:
+            raise GrammarInvalid(f"{where}: {entry!r} can never be found; write it as {fold(entry).text!r}")
+    return entries
+
+
+def _levels() -> dict[str, Satisfaction]:
+    levels: dict[str, Satisfaction] = {}
+    for satisfaction in Satisfaction:
+        for word in _list("levels", satisfaction.name.lower()):
+            if word in levels:
+                raise GrammarInvalid(f"config/grammar/levels.toml: {word!r} stands in two levels; take one out")
+            levels[word] = satisfaction
+    return levels
+
+
+@cache
+def words() -> Words:
+    """The lists, loaded at the first call.
+
+    Raises:
+        GrammarInvalid: a shipped list contradicts itself.
+    """
+    characters = read_toml("characters")
+    numerals: dict[str, str] = characters["numerals"]
+    letters = longest_first(_list("orders", "opt_out", "letters"))
+    opt_out = longest_first(_list("orders", "opt_out", "words"))
+    order_before = longest_first({*_list("orders", "opt_out", "before"), *_list("fillers", "before")})
+    order_after = longest_first({*_list("orders", "opt_out", "after"), *_list("fillers", "after")})
+    clauses = longest_first(_list("orders", "opt_out", "clauses"))
+    clause_before = longest_first(_list("orders", "opt_out", "before"))
+    clause_after = longest_first(_list("orders", "opt_out", "after"))
+    good, bad, neutral = (_list("characters", "stars", key) for key in ("good", "bad", "neutral"))
+    code_words = longest_first(_list("automatic", "codes"))
+    return Words(
+        levels=_levels(),
+        numerals=numerals,
+        doubts={doubt: _list("doubts", doubt.value) for doubt in Doubt},
+        harmless=_list("doubts", "harmless"),
+        before=re.compile(longest_first(_list("fillers", "before"))),
+        after=re.compile(f"(?:{longest_first(_list('fillers', 'after'))})\\Z"),
+        alone=frozenset(_list("fillers", "alone")),
+        negation=frozenset(_list("clauses", "negation")),
+        unfinished=_list("clauses", "unfinished"),
+        topics=frozenset(_list("clauses", "topics")),
+        topic_beginnings=_list("clauses", "topic_beginnings"),
+        praise=_list("beside", "praise"),
+        praise_alone=frozenset(_list("beside", "praise_alone")),
+        thanks=_list("beside", "thanks"),
+        complaint=_list("beside", "complaint"),
+        accusation=_list("beside", "accusation"),
+        benign=_list("beside", "benign"),
+        negators=_list("beside", "negators"),
+        wishes=_list("beside", "wishes"),
+        opt_out_whole=re.compile(
+            f"(?:{order_before})*+(?:(?:{letters})(?:{opt_out})?|(?:{opt_out})(?:{letters})?)(?:{order_after})*+\\Z"
+        ),
+        opt_out_clause=re.compile(f"(?:{clause_before})*+(?:{clauses})(?:{clause_after})*+\\Z"),
+        opt_out_joined=_list("orders", "opt_out", "words"),
+        opt_in=frozenset(_list("orders", "opt_in", "words")),
+        mistaken=_list("orders", "mistaken", "phrases"),
+        star=characters["stars"]["sign"],
+        other_stars=frozenset(characters["stars"]["others"]),
+        star_clause=re.compile(
+            f"(?:{longest_first(_list('characters', 'stars', 'before'))})*+([0-9{''.join(numerals)}])"
+            f"(?:{longest_first(_list('characters', 'stars', 'units'))})({longest_first((*good, *bad, *neutral))})?\\Z"
+        ),
+        good_star_words=frozenset(good),
+        bad_star_words=frozenset(bad),
+        score=characters["measures"]["score"],
+        counting=_list("characters", "measures", "counting"),
+        automatic=_list("automatic", "phrases"),
+        codes=re.compile(
+            f"(?:{code_words}).{{0,8}}?(?<![0-9a-z])[0-9a-z-]{{4,10}}(?![0-9a-z])"
+            f"|(?<![0-9a-z])[0-9]{{4,8}}(?![0-9a-z]).{{0,8}}?(?:{code_words})"
+        ),
+    )
