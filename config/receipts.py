@@ -108,9 +108,9 @@ def _read(path: Path) -> tuple[dict[str, ReceiptRule], list[tuple[str, ReceiptRu
     try:
         document: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise ReceiptTableInvalid([("sms.receipts", f"{path} cannot be read: {error.strerror}")]) from error
+        raise ReceiptTableInvalid([("sms.receipt_table", f"{path} cannot be read: {error.strerror}")]) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ReceiptTableInvalid([("sms.receipts", f"{path} is no TOML in UTF-8: {error}")]) from error
+        raise ReceiptTableInvalid([("sms.receipt_table", f"{path} is no TOML in UTF-8: {error}")]) from error
     errors = [(key, "unknown key; the file holds [[rule]] tables only") for key in document if key != "rule"]
     rules = document.get("rule", [])
     if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):

@@ -67,7 +67,7 @@ class TextTooLong(ValueError):
 
 
 class Split(StrEnum):
-    """How a text longer than one SMS goes out; `sms.links.long_messages`, agreed with the carrier."""
+    """How a text longer than one SMS goes out; `sms.links.split`, agreed with the carrier."""
 
     UDH8 = "udh8"
     UDH16 = "udh16"
@@ -312,7 +312,7 @@ def read_udh(body: bytes, *, ucs2: bool = False) -> tuple[Udh | None, bytes, Udh
 
 
 class Alphabet(StrEnum):
-    """What a link's SMSC means by the default alphabet, data_coding 0: `sms.links.default_alphabet`."""
+    """What a link's SMSC means by the default alphabet, data_coding 0: `sms.links.default_coding`."""
 
     GSM = "gsm"
     ASCII = "ascii"

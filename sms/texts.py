@@ -18,9 +18,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from functools import lru_cache
 
 from config.keymap import KeyMap
-from config.texts import FIELDS, Language, TextKind, Texts
+from config.texts import FIELDS, Language, TextKind, Texts, template_fields
 from models.terms import Satisfaction
 from sms.coding import Piece, Split, code_units, segment_count, segments
 
@@ -159,7 +160,7 @@ class TextBook:
         self._hotline = hotline
         self._key_map = key_map
         self._reasons = reasons
-        self._approvals: dict[tuple[TextKind, str, Satisfaction | None], Approval] | None = None
+        self._digests: dict[tuple[TextKind, str, Satisfaction | None], str] = {}
 
     # ── one SMS ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -186,18 +187,26 @@ class TextBook:
         """
         words = self._texts.of(language)
         template = words.templates[self.kind_of(kind, language, level)]
-        fields = {
-            "hotline": self._hotline,
-            "options": _options(words, key_map or self._key_map),
-            "count": str(count) if count else "",
-            "case_no": case_no,
-            "date": words.forms["date"].format(month=day.month, day=day.day) if day else "",
-            "level": words.levels[level] if level else "",
-            "reasons": self._reason_list(words, level),
-        }
-        for name, value in fields.items():
-            if not value and f"{{{name}}}" in template:
+        fields: dict[str, str] = {}
+        for name in _named(template):
+            match name:
+                case "options":
+                    value = _options(words, key_map or self._key_map)
+                case "date":
+                    value = words.forms["date"].format(month=day.month, day=day.day) if day else ""
+                case "level":
+                    value = words.levels[level] if level else ""
+                case "reasons":
+                    value = self._reason_list(words, level)
+                case "count":
+                    value = str(count) if count else ""
+                case "case_no":
+                    value = case_no
+                case _:
+                    value = self._hotline
+            if not value:
                 raise ValueError(f"the text {kind} in {words.name} names {{{name}}}, which is not known here")
+            fields[name] = value
         return render(template, fields)
 
     def kind_of(self, kind: TextKind, language: str, level: Satisfaction | None) -> TextKind:
@@ -234,23 +243,34 @@ class TextBook:
 
     def approvals(self) -> tuple[Approval, ...]:
         """Every text that can go out, for `huiyin check` and for the carrier."""
-        if self._approvals is None:
-            self._approvals = {(each.kind, each.language, each.level): each for each in self._list()}
-        return tuple(self._approvals.values())
+        return tuple(self._list())
 
     def is_approved(
-        self, kind: TextKind, language: str, approved: Collection[str], level: Satisfaction | None = None
+        self,
+        kind: TextKind,
+        language: str,
+        approved: Collection[str],
+        level: Satisfaction | None = None,
+        key_map: KeyMap | None = None,
     ) -> bool:
-        """The carrier has approved this text, word for word: its digest is among `approved`.
+        """The carrier has approved this text, word for word: its digest is among `approved`. An empty text is not.
 
-        It asks for today's key map; an older invitation's map makes another text, which no list of today holds.
+        Args:
+            key_map: as in `render`; another map makes another text.
         """
-        self.approvals()
-        assert self._approvals is not None
         words = self._texts.of(language)
         kind = self.kind_of(kind, language, level)
-        found = self._approvals.get((kind, words.name, level if kind in _BY_LEVEL else None))
-        return found is not None and found.digest in approved
+        if kind not in _BY_LEVEL:
+            level = None
+        if not words.templates[kind]:
+            return False
+        if key_map is not None and key_map != self._key_map:
+            return digest_of(self._approved_form(words, kind, level, key_map)) in approved
+        known = self._digests.get((kind, words.name, level))
+        if known is None:
+            known = digest_of(self._approved_form(words, kind, level, self._key_map))
+            self._digests[kind, words.name, level] = known
+        return known in approved
 
     def _list(self) -> Iterator[Approval]:
         for words in self._texts.languages.values():
@@ -265,15 +285,19 @@ class TextBook:
                         yield self._approval(words, kind, level)
 
     def _approval(self, words: Language, kind: TextKind, level: Satisfaction | None) -> Approval:
-        fields = {name: f"{{{name}}}" for name in FIELDS[kind]}
-        fields |= {"hotline": self._hotline, "options": _options(words, self._key_map)}
-        if level is not None:
-            fields |= {"level": words.levels[level], "reasons": self._reason_list(words, level)}
-        text = self.signature.shown(render(words.templates[kind], fields))
+        text = self._approved_form(words, kind, level, self._key_map)
         longest = self.render(
             kind, words.name, day=_LONGEST_DAY, count=_LONGEST_COUNT, case_no=_LONGEST_CASE, level=level
         )
         return Approval(kind, words.name, level, text, digest_of(text), self.length(longest))
+
+    def _approved_form(self, words: Language, kind: TextKind, level: Satisfaction | None, key_map: KeyMap) -> str:
+        """The text as sent, with names in braces for what differs from citizen to citizen."""
+        fields = {name: f"{{{name}}}" for name in FIELDS[kind]}
+        fields |= {"hotline": self._hotline, "options": _options(words, key_map)}
+        if level is not None:
+            fields |= {"level": words.levels[level], "reasons": self._reason_list(words, level)}
+        return self.signature.shown(render(words.templates[kind], fields))
 
 
 _BY_LEVEL = (TextKind.REASON, TextKind.REASON_OPEN)
@@ -287,6 +311,11 @@ _LONGEST_CASE = "9" * 30
 def digest_of(text: str) -> str:
     """The short name of an approved text."""
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGEST]
+
+
+@lru_cache(maxsize=256)
+def _named(template: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(template_fields(template)))
 
 
 def _options(words: Language, key_map: KeyMap) -> str:

@@ -23,7 +23,7 @@ from typing import Any
 from config.errors import ConfigurationError
 from models.terms import Satisfaction
 
-__all__ = ["FIELDS", "INVITATIONS", "Language", "TextKind", "Texts", "TextsInvalid", "load_texts"]
+__all__ = ["FIELDS", "INVITATIONS", "Language", "TextKind", "Texts", "TextsInvalid", "load_texts", "template_fields"]
 
 SHIPPED = Path(__file__).parent
 FALLBACK = "zh"
@@ -94,9 +94,10 @@ class Language:
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """All languages that were asked for, zh among them."""
+    """All languages that were asked for, zh among them. `unwritten`: those that nobody has written, so zh stands in."""
 
     languages: Mapping[str, Language]
+    unwritten: tuple[str, ...] = ()
 
     def of(self, name: str) -> Language:
         """A language, or zh for one that nobody has written."""
@@ -127,6 +128,7 @@ def load_texts(languages: Sequence[str] = (FALLBACK,), directory: Path | None = 
     """The texts of some languages.
 
     Args:
+        languages: those that calls and cases may name (ivr.languages); one without a file is zh.
         directory: a site's own `<language>.toml` files, each going before the shipped file of its name.
 
     Raises:
@@ -134,6 +136,9 @@ def load_texts(languages: Sequence[str] = (FALLBACK,), directory: Path | None = 
     """
     errors: list[tuple[str, str]] = []
     merged: dict[str, dict[str, dict[str, str]]] = {}
+    unwritten: list[str] = []
+    if directory is not None and not directory.is_dir():
+        raise TextsInvalid([("sms.texts", f"{directory} is no folder; make it and put zh.toml into it")])
     for name in dict.fromkeys((FALLBACK, *languages)):
         files = [SHIPPED / f"{name}.toml"]
         if directory is not None:
@@ -141,8 +146,8 @@ def load_texts(languages: Sequence[str] = (FALLBACK,), directory: Path | None = 
         tables: dict[str, dict[str, str]] = {table: dict(merged.get(FALLBACK, {}).get(table, {})) for table in _TABLES}
         found = [file for file in files if file.is_file()]
         if not found:
-            where = f"{directory / name}.toml" if directory else f"{name}.toml"
-            errors.append(("sms.texts", f"language {name!r} has no texts; write {where}"))
+            unwritten.append(name)
+            continue
         for file in found:
             for table, entries in _read(file, errors).items():
                 tables[table] |= entries
@@ -150,7 +155,8 @@ def load_texts(languages: Sequence[str] = (FALLBACK,), directory: Path | None = 
         errors += _differences(name, tables["texts"])
     if errors:
         raise TextsInvalid(list(dict.fromkeys(errors)))
-    return Texts(MappingProxyType({name: _language(name, tables) for name, tables in merged.items()}))
+    written = {name: _language(name, tables) for name, tables in merged.items()}
+    return Texts(MappingProxyType(written), tuple(unwritten))
 
 
 _TABLES = ("texts", "forms", "levels", "reasons")

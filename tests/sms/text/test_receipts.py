@@ -87,6 +87,7 @@ def test_the_ordinary_form() -> None:
         ("a code with a colon", "id:7 sub:001 dlvrd:000 submit date:2611221730 done date:2611221731 stat:MK:0012 "
          "err:MK:0012 text:", "7", "MK:0012", "MK:0012", True),
         ("a code that looks like a key", "id:7 done date:2611221731 stat:ID:0076 err:000", "7", "ID:0076", "000", True),
+        ("such a code before the id", "done date:2611221731 stat:ID:0076 err:000 id:7", "7", "ID:0076", "000", True),
         ("an error that looks like a key", "id:7 done date:2611221731 stat:REJECTD err:ID:0076", "7", "REJECTD",
          "ID:0076", True),
         ("a code with err in it", "id:7 done date:2611221731 stat:CMPPERR:8 err:000", "7", "CMPPERR:8", "000", True),
@@ -353,7 +354,7 @@ def test_a_sites_rules_go_first(tmp_path: Path) -> None:
         ('[[rule]]\nclass = "later"\nreason = "x"\ncodes = ["A"]\nnote = "y"', "rule[0].note", "unknown key"),
         ("[other]\nx = 1", "other", "unknown key"),
         ("rule = 3", "rule", "[[rule]] tables"),
-        ("rule = [", "sms.receipts", "is no TOML"),
+        ("rule = [", "sms.receipt_table", "is no TOML"),
     ],
 )
 def test_what_is_wrong_with_a_table_is_said_with_its_key(tmp_path: Path, text: str, key: str, sentence: str) -> None:

@@ -213,6 +213,15 @@ def test_a_digest_stands_for_one_text(tmp_path: Path) -> None:
     )  # reads alike
 
 
+def test_an_older_key_map_makes_another_text() -> None:
+    approved = {each.digest for each in book().approvals()}
+    older = KeyMap.of({"5": 5, "4": 4, "3": 3, "2": 2, "1": 1})
+    assert not book().is_approved(TextKind.CLARIFICATION, "zh", approved, key_map=older)
+    assert book().is_approved(TextKind.CLARIFICATION, "zh", approved, key_map=SETTINGS.rating.key_map)
+    both = approved | {each.digest for each in book(keys={key: int(key) for key in "54321"}).approvals()}
+    assert book().is_approved(TextKind.CLARIFICATION, "zh", both, key_map=older)
+
+
 def test_an_empty_text_needs_no_approval_and_has_none() -> None:
     assert not book().is_approved(TextKind.THANKS, "zh", {each.digest for each in book().approvals()})
 
@@ -285,8 +294,11 @@ def test_a_reminder_like_an_invitation(tmp_path: Path) -> None:
 
 
 def test_a_language_that_nobody_has_written(tmp_path: Path) -> None:
-    with pytest.raises(TextsInvalid, match="language 'ug' has no texts"):
-        load_texts(("zh", "ug"), tmp_path)
+    texts = load_texts(("zh", "ug"), tmp_path)
+    assert texts.unwritten == ("ug",)
+    assert texts.of("ug") is texts.of("zh")
+    with pytest.raises(TextsInvalid, match="is no folder"):
+        load_texts(("zh",), tmp_path / "none")
     with pytest.raises(TextsInvalid, match="is no TOML"):
         load_texts(("zh",), write(tmp_path, "[texts"))
 
