@@ -187,7 +187,7 @@ def id_forms(message_id: str, form: IdForm = IdForm.AUTO) -> tuple[str, ...]:
 # ── the receipt ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 _ORDINARY = re.compile(
-    r"id:(\S+) sub:\S* dlvrd:\S* submit date:(\d*) done date:(\d*) stat:(\S+) err:(\S*)(?:\s+text:|\s*$)",
+    r"id:(\S+) sub:\S* dlvrd:\S* submit date:(\d*) done date:(\d*) stat:(\S+) err:(\S*?)\s*(?:text:|$)",
     re.IGNORECASE,
 )
 

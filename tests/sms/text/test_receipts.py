@@ -87,6 +87,8 @@ def test_the_ordinary_form() -> None:
         ("a code with a colon", "id:7 sub:001 dlvrd:000 submit date:2611221730 done date:2611221731 stat:MK:0012 "
          "err:MK:0012 text:", "7", "MK:0012", "MK:0012", True),
         ("a code that looks like a key", "id:7 done date:2611221731 stat:ID:0076 err:000", "7", "ID:0076", "000", True),
+        ("no blank before the text", "id:7 sub:001 dlvrd:001 submit date:2611221730 done date:2611221731 stat:DELIVRD "
+         "err:000text:abc", "7", "DELIVRD", "000", True),
         ("such a code before the id", "done date:2611221731 stat:ID:0076 err:000 id:7", "7", "ID:0076", "000", True),
         ("an error that looks like a key", "id:7 done date:2611221731 stat:REJECTD err:ID:0076", "7", "REJECTD",
          "ID:0076", True),
