@@ -1,1 +1,1 @@
-"""The supervisors' pages and the HTTP API. Not built yet; health and metrics stand in server/health.py."""
+"""The HTTP API, and later the supervisors' pages."""

@@ -1,0 +1,203 @@
+"""What goes in and out of the API, as its OpenAPI document shows it.
+
+Cases are read by intake/posted.py, item by item, so that one bad item does not stop the others; these models describe
+what it takes and what is answered, and a test compares them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "CASE_EXAMPLE",
+    "CaseAnswer",
+    "CaseIn",
+    "CaseOut",
+    "CasePatchIn",
+    "ErrorOut",
+    "EvaluationOut",
+    "EvaluationsPage",
+    "FieldError",
+    "InvitationOut",
+]
+
+CASE_EXAMPLE: dict[str, Any] = {
+    "case_no": "GD20261118-0017",
+    "phone": "13800000000",
+    "closed_at": "2026-11-18T10:00:00+08:00",
+    "title": "路灯不亮",
+    "task_code": "621000012",
+    "task_name": "城市照明",
+    "dept_code": "11622900MB1234567X",
+    "dept_name": "临夏州城市管理局",
+    "agent": "0042",
+    "area_code": "622901",
+    "consent": False,
+}
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _CaseWords(_Closed):
+    title: str | None = Field(None, max_length=500, description="Never part of an SMS.")
+    task_code: str | None = Field(None, max_length=64, description="实施编码")
+    task_name: str | None = Field(None, max_length=500)
+    dept_code: str | None = Field(None, max_length=64, description="The department's 统一社会信用代码.")
+    dept_name: str | None = Field(None, max_length=500)
+    agent: str | int | None = Field(None, description="Who handled it 工号; leading zeros count in text.")
+    area_code: str | None = Field(None, max_length=16, description="行政区划; default: the hotline's.")
+    batch_id: str | None = Field(None, max_length=200, description="Cases of a batch 批量 are asked once.")
+    theme_id: str | None = Field(None, max_length=200, description="Cases of a theme 一件事 are asked once.")
+    group_size: int | None = Field(None, ge=1, le=10_000, description="How many cases the batch or theme will have.")
+    consent: bool | None = Field(None, description="May the rater's person be passed on to the centre?")
+    lang: str | None = Field(None, description="Language of the SMS.", examples=["zh"])
+
+
+class CaseIn(_CaseWords):
+    """A case 工单 that was closed."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [CASE_EXAMPLE]})
+
+    case_no: str = Field(min_length=1, max_length=200, description="Any characters but controls.")
+    phone: str | int | None = Field(description="null: an anonymous citizen.")
+    closed_at: datetime = Field(description="RFC 3339; without offset Asia/Shanghai; at most five minutes ahead.")
+    service_number: int = Field(1, ge=1, le=10_000, description="Which closing: a reopened case has the next number.")
+
+
+class CasePatchIn(_CaseWords):
+    """What is to be changed; null takes a word away."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"dept_name": "临夏市城市管理局"}]})
+
+    case_no: str | None = Field(None, description="May be repeated, and is not changed.")
+    phone: str | int | None = Field(None, description="Not after the first SMS.")
+    closed_at: datetime | None = None
+
+
+class FieldError(BaseModel):
+    field: str = Field(description="The field's name; empty: the whole.")
+    message: str
+
+
+class ErrorOut(BaseModel):
+    """Whatever went wrong."""
+
+    status: int
+    error: str
+    message: str
+    fields: list[FieldError] = []
+
+
+class CaseAnswer(BaseModel):
+    """What became of one case."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "status": 201,
+                    "case_no": "GD20261118-0017",
+                    "service_number": 1,
+                    "invitation": "waiting",
+                    "deadline": "2026-11-25T23:59:59+08:00",
+                    "provisional": False,
+                }
+            ]
+        }
+    )
+
+    status: int = Field(description="201 new, 200 known with the same content, 409 with another, 422 a field is wrong.")
+    case_no: str | None
+    service_number: int | None = None
+    invitation: Literal["waiting", "joined", "none"] = "none"
+    reason: str | None = Field(None, description="Why it is asked nothing.")
+    deadline: datetime | None = Field(None, description="The end of the fifth working day.")
+    provisional: bool = Field(False, description="The deadline rests on a year whose calendar is not published.")
+    error: str | None = None
+    message: str | None = None
+    fields: list[FieldError] = []
+
+
+class InvitationOut(BaseModel):
+    id: str
+    kind: Literal["call", "case"]
+    state: str
+    reason: str | None
+    due_at: datetime | None
+    first_asked_at: datetime | None
+    asked_by: str | None
+    undelivered: bool
+    muted: bool
+    created_at: datetime
+    ended_at: datetime | None
+
+
+class EvaluationOut(BaseModel):
+    """The shared evaluation record: a rating as seen from one subject."""
+
+    id: str
+    subject: Literal["call", "case"]
+    call: str | None
+    case_no: str | None
+    project_no: str
+    service_number: int
+    assess_number: int
+    effective: bool
+    satisfaction: int = Field(ge=1, le=5, description="5 非常满意 … 1 非常不满意")
+    satisfaction_name: str
+    channel: Literal["keypad", "sms", "system"]
+    origin: Literal["citizen", "default"]
+    late: bool
+    reasons: list[str]
+    comment: str | None
+    assess_time: datetime
+    agent: str | None
+    queue: str | None
+    dept_code: str | None
+    dept_name: str | None
+    task_code: str | None
+    task_name: str | None
+    service_name: str | None
+    area_code: str | None
+    pushed_at: datetime | None
+    centre_status: str | None
+
+
+class CaseOut(BaseModel):
+    """A case with its invitations and evaluations; its phone is masked."""
+
+    case_no: str
+    service_number: int
+    closings: list[int] = Field(description="Every service_number of this case.")
+    phone: str | None = Field(examples=["138****0000"])
+    phone_kind: str | None
+    known_by_call_alone: bool
+    title: str | None
+    task_code: str | None
+    task_name: str | None
+    dept_code: str | None
+    dept_name: str | None
+    agent: str | None
+    area_code: str | None
+    batch_id: str | None
+    theme_id: str | None
+    group_size: int | None
+    consent: bool | None
+    lang: str | None
+    closed_at: datetime | None
+    deadline: datetime | None
+    provisional: bool
+    withdrawn_at: datetime | None
+    invitations: list[InvitationOut]
+    evaluations: list[EvaluationOut]
+
+
+class EvaluationsPage(BaseModel):
+    evaluations: list[EvaluationOut]
+    cursor: str = Field(description="For the next page, also of the last one: ask again with it, and follow.")
+    more: bool = Field(description="There are more by now. A page may be empty and still have a next one.")
