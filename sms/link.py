@@ -28,11 +28,13 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 import structlog
+from OpenSSL.crypto import Error as CertificateError
 from OpenSSL.SSL import Error as TlsError
+from service_identity import VerificationError
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IHandshakeListener, IPushProducer
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.ssl import Certificate, optionsForClientTLS, platformTrust, trustRootFromCertificates
@@ -421,11 +423,10 @@ class Link:
     def session_ended(self, session: Session, reason: str, *, hopeless: bool = False) -> None:
         """A leg is down; whatever the reason, the leg comes back by itself."""
         self._past.append(session)
-        if self.state is LinkState.UP:
-            self.state = LinkState.CONNECTING
-            self._tell(self._events.down, reason)
-        elif self.state is not LinkState.CONNECTING:
+        was_up = self.state is LinkState.UP
+        if not was_up and self.state is not LinkState.CONNECTING:
             return
+        self.state = LinkState.CONNECTING
         if reason == self.problem:
             self._log.debug("link still down", reason=reason)
         elif hopeless:
@@ -433,6 +434,8 @@ class Link:
         else:
             self._log.warning("link down", reason=reason)
         self.problem = reason
+        if was_up:
+            self._tell(self._events.down, reason)
 
     def _under_way(self) -> bool:
         return any(leg.busy for leg in self._legs)
@@ -478,7 +481,7 @@ class _Leg:
         self._timer = None
         self._link.statistics.connections += 1
         self._due = self._seconds() + self._options.bind_seconds
-        factory = Factory.forProtocol(lambda: _Wire(self))
+        factory = Factory.forProtocol(lambda: _Wire(self, tls=self._options.tls))
         factory.noisy = False
         self._connecting = self._endpoint.connect(factory)
         self._connecting.addCallbacks(self._connected, self._not_connected)
@@ -618,14 +621,15 @@ class _Leg:
         self._stop_timer()
 
 
-@implementer(IPushProducer)
+@implementer(IPushProducer, IHandshakeListener)
 class _Wire(TwistedProtocol):
     """The connection of a leg."""
 
     transport: Any
 
-    def __init__(self, leg: _Leg) -> None:
+    def __init__(self, leg: _Leg, *, tls: bool) -> None:
         self._leg = leg
+        self._shaking_hands = tls
         self._closing: Timer | None = None
 
     def connectionMade(self) -> None:  # noqa: N802
@@ -642,6 +646,9 @@ class _Wire(TwistedProtocol):
             self._closing.cancel()
         self._leg.lost(reason)
 
+    def handshakeCompleted(self) -> None:  # noqa: N802
+        self._shaking_hands = False
+
     def write(self, data: bytes) -> None:
         self.transport.write(data)
 
@@ -655,7 +662,8 @@ class _Wire(TwistedProtocol):
     # What the transport says of its own buffer (IPushProducer): stop writing, go on.
 
     def pauseProducing(self) -> None:  # noqa: N802
-        self.transport.pauseProducing()
+        if not self._shaking_hands:  # TLS says this too when it has to read before it can write
+            self.transport.pauseProducing()
         self._leg.choke(True)
 
     def resumeProducing(self) -> None:  # noqa: N802
@@ -672,6 +680,8 @@ def _cause(failure: Failure) -> str:
     if isinstance(error, TlsError):
         reasons = [str(part[-1]) for part in error.args[0] if part] if error.args and error.args[0] else []
         return f"TLS: {'; '.join(reasons) or 'handshake failed'}"
+    if isinstance(error, VerificationError):
+        return "TLS: the certificate is for another name; set tls_name where that is right"
     if isinstance(error, ConnectionDone):
         return "closed by the SMSC"
     return f"{type(error).__name__}"
@@ -688,7 +698,7 @@ def _endpoint(options: LinkOptions, reactor: Any) -> Any:
             pem = options.tls_ca.read_bytes()
             blocks = [block + _END for block in pem.split(_END)[:-1]]
             authorities = [Certificate.loadPEM(block) for block in blocks]
-        except (OSError, ValueError, TlsError) as error:
+        except (OSError, ValueError, CertificateError) as error:
             raise UnusableTrust(f"tls_ca of link {options.name!r} cannot be read: {error}") from error
         if not authorities:
             raise UnusableTrust(f"tls_ca of link {options.name!r} holds no certificate; it is to be a PEM file")

@@ -20,6 +20,8 @@ from sms.pdu import Command, Pdu, Submit
 P = ParamSpec("P")
 
 MESSAGE = Submit("1069012345", "8613900000001", "您好".encode("utf-16-be"), 8, registered_delivery=1)
+PATIENCE = 10.0
+"""Seconds that a test waits for something that must happen."""
 LAST_WORD = 0x7FFF_FFF0
 """The sequence number of the enquire_link with which a test finds out that everything before it has been read."""
 
@@ -62,12 +64,13 @@ class Waits:
         deferred: Deferred[None] = Deferred()
         self._waiting.append((condition, deferred))
         self.look()
-        return deferred
+        return deferred.addTimeout(PATIENCE, reactor())
 
     def look(self) -> None:
         for entry in [entry for entry in self._waiting if entry[0]()]:
             self._waiting.remove(entry)
-            entry[1].callback(None)
+            if not entry[1].called:
+                entry[1].callback(None)
 
 
 class Peer(TwistedProtocol):
