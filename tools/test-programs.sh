@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# The programs beside Python that the tests use, from Debian: install what is missing, as root and unattended.
+# The programs beside Python that the tests use, unattended: from Debian, as root, what is missing; from npm, as anybody,
+# an SMSC that is not ours (the module `smpp`, pinned with its hashes in tests/sms/node/package-lock.json), into the
+# cache outside the tree: ${XDG_CACHE_HOME:-~/.cache}/huiyin/node-smpp.
 #
-#   tools/test-programs.sh             sipp, mmdebstrap, strace, libfaketime, PostgreSQL
+#   tools/test-programs.sh             sipp, mmdebstrap, strace, libfaketime, PostgreSQL, node and its smpp
 #   tools/test-programs.sh --prompts   also espeak-ng and sox, which only making voice prompts needs
 #   tools/test-programs.sh --check     install nothing, say what is missing
 #
@@ -20,15 +22,19 @@ for argument in "$@"; do
 done
 
 library=/usr/lib/$(uname -m)-linux-gnu
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/huiyin
+peer=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../tests/sms/node" && pwd)
 
 # What proves that a package is there: a program on PATH, or a file.
 there() {
     case $1 in
         sip-tester) command -v sipp ;;
-        mmdebstrap) command -v mmdebstrap || command -v asterisk || [ -x "${XDG_CACHE_HOME:-$HOME/.cache}/huiyin/asterisk-22/asterisk" ] ;;
+        mmdebstrap) command -v mmdebstrap || command -v asterisk || [ -x "$cache/asterisk-22/asterisk" ] ;;
         strace) command -v strace ;;
         faketime) [ -e "$library/faketime/libfaketime.so.1" ] ;;
         postgresql) command -v initdb || ls /usr/lib/postgresql/*/bin/initdb ;;
+        nodejs) command -v node && { command -v npm || there smpp; } ;;
+        smpp) cmp -s "$cache/node-smpp/.pins" "$peer/package-lock.json" ;;
         espeak-ng) command -v espeak-ng ;;
         sox) command -v sox ;;
     esac >/dev/null 2>&1
@@ -36,7 +42,7 @@ there() {
 
 missing() {
     local package
-    for package in sip-tester mmdebstrap strace faketime postgresql ${prompts:+espeak-ng sox}; do
+    for package in sip-tester mmdebstrap strace faketime postgresql nodejs smpp ${prompts:+espeak-ng sox}; do
         there "$package" || printf '%s ' "$package"
     done
 }
@@ -60,18 +66,38 @@ install_postgresql() {
     rm -f "$kept"
 }
 
+# Made aside and put into its place whole, so that a run that was broken off leaves nothing half.
+install_smpp() {
+    local made
+    command -v npm >/dev/null && mkdir -p "$cache" && made=$(mktemp -d "$cache/node-smpp.XXXXXX") || return
+    if cp "$peer/package.json" "$peer/package-lock.json" "$made/" &&
+        (cd "$made" && npm ci --silent --ignore-scripts --no-audit --no-fund </dev/null >&2); then
+        cp "$peer/package-lock.json" "$made/.pins"
+        rm -rf "$cache/node-smpp"
+        mv -T "$made" "$cache/node-smpp" || rm -rf "$made"
+    else
+        rm -rf "$made"
+    fi
+}
+
 if [ "$install" = yes ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     apt-get update -qq >&2 || true
     for package in $wanted; do
         case $package in
             postgresql) install_postgresql || true ;;
+            nodejs) apt_install nodejs npm || true ;;
+            smpp) ;;
             *) apt_install "$package" || true ;;
         esac
     done
+fi
+
+if [ "$install" = yes ]; then
+    there smpp || install_smpp || true
     wanted=$(missing)
     [ -n "$wanted" ] || exit 0
 fi
 
-echo "test-programs: missing: ${wanted% }; as root, tools/test-programs.sh installs them from Debian" >&2
+echo "test-programs: missing: ${wanted% }; as root, tools/test-programs.sh installs them from Debian; smpp comes from npm, as anybody" >&2
 # The tests that need them say so themselves, so only a plain question is answered with a failure.
 [ "$install" = yes ] || exit 3
