@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from datetime import timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -37,6 +38,7 @@ from config.profile import Profile, load_profile
 from config.settings import Settings
 from intake.decide import PushCalls
 from intake.desk import Intake
+from intake.figures import SmsFigures, sms_figures
 from intake.record import Rules
 from ivr.listener import CannotServe
 from ivr.server import RatingServer
@@ -45,8 +47,10 @@ from models.database import Database, open_database
 from models.door import Door, Unit
 from models.errors import DatabaseBusy, KeyMismatch
 from models.futures import Wakeups
+from models.privacy import Keyring
 from models.tables import meta
 from scheduler.ticker import Counts, Ticker
+from server.api import open_api
 from server.desk import WakingIntake
 from server.errors import CannotDo
 from server.faults import faults_from
@@ -54,6 +58,9 @@ from server.health import PROBE_SECONDS, Condition, Health, HealthServer, State,
 from server.limits import ensure_backlog
 from server.logs import announce, bridge_twisted
 from server.metrics import Metrics
+from server.sms_metrics import sms_condition, sms_source
+from sms.link import UnusableTrust
+from sms.server import SmsServer
 
 __all__ = [
     "Ending",
@@ -67,6 +74,8 @@ __all__ = [
 ]
 
 FIGURES_SECONDS = 10.0
+SMS_SECONDS = 1.0
+HOUSEKEEPING_SECONDS = 3600.0
 _START_SECONDS = 30.0
 _PUSH_GRACE = 10.0
 """Seconds that requests to the centre get on the way out; what is cut off is sent again, the same bytes."""
@@ -76,9 +85,10 @@ log = structlog.get_logger(__name__)
 
 
 class Role(StrEnum):
-    """What a process can do; by default all of it. (`sms` comes with the SMS channel.)"""
+    """What a process can do; by default all of it."""
 
     IVR = "ivr"
+    SMS = "sms"
     SCHEDULER = "scheduler"
     PUSH = "push"
     CONSOLE = "console"
@@ -151,11 +161,13 @@ class Process:
         self.database: Database | None = None
         self.door: Door | None = None
         self.ivr: RatingServer | None = None
+        self.sms: SmsServer | None = None
         self.pusher: Pusher | None = None
         self.ticker: Ticker | None = None
         self.reconciliation: DailyReconciliation | None = None
         self.web: HealthServer | None = None
         self._backlog = Backlog(waiting=0, dead=0, oldest=timedelta(0))
+        self._sms_figures = SmsFigures()
         self._beat: Any = None
 
     # ── up ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -187,10 +199,12 @@ class Process:
             wake = self.pusher.wake if self.pusher is not None else _nobody
             intake = WakingIntake(door, keyring, self.clock, rules, wake=wake, fault=self.fault)
             self._open_ivr(intake, wakeups)
+        if Role.SMS in self.roles:
+            self._open_sms(door, keyring, wakeups, profile)
         if Role.SCHEDULER in self.roles:
             self._open_reconciliation(door, profile)
         self._open_ticker(door, wakeups)
-        self._open_web()
+        self._open_web(door, keyring)
         self.health.started()
 
     def _open_push(self, door: Door, profile: Profile) -> None:
@@ -217,6 +231,32 @@ class Process:
         self.metrics.watch_calls(ivr.statistics, lambda: ivr.in_progress)
         self.listening["ivr"] = f"{self.settings.ivr.listen.host}:{ivr.port}"
 
+    def _open_sms(self, door: Door, keyring: Keyring, wakeups: Wakeups, profile: Profile) -> None:
+        if not self.settings.sms.links:
+            self.health.watch("sms", lambda: Condition(State.OK, "no link is configured (sms.links); nobody is asked"))
+            return
+        wake = self.pusher.wake if self.pusher is not None else _nobody
+        try:
+            sms = self.sms = SmsServer(
+                self.settings,
+                door,
+                keyring,
+                wakeups,
+                self.reactor,
+                self.clock,
+                owner=f"{self.settings.ivr.node_name}/{secrets.token_hex(8)}",
+                push_calls=_push_calls_of(self.settings, profile),
+                wake_push=wake,
+                fault=self.fault,
+            )
+        except UnusableTrust as error:
+            raise CannotDo(str(error)) from error
+        self.metrics.watch(sms_source(sms, lambda: self._sms_figures))
+        self.health.watch("sms", partial(sms_condition, sms))
+        for link in sms.links:
+            self.listening[f"link {link.name}"] = f"{link.options.host}:{link.options.port}"
+        self.reactor.callWhenRunning(sms.start)
+
     def _open_reconciliation(self, door: Door, profile: Profile) -> None:
         centre = self.settings.centre
         wake = self.pusher.wake if self.pusher is not None else _nobody
@@ -232,6 +272,9 @@ class Process:
             counted = await wakeups.deferred(door.read(lambda connection: backlog(connection, self.clock.now())))
             self._backlog = counted
             self.metrics.outbox(counted)
+            if self.sms is not None:
+                now = self.clock.now()
+                self._sms_figures = await wakeups.deferred(door.read(lambda connection: sms_figures(connection, now)))
             return None
 
         async def probe() -> Counts | None:
@@ -247,16 +290,25 @@ class Process:
 
         ticker.every(FIGURES_SECONDS, "figures", figures)
         ticker.every(PROBE_SECONDS, "probe", probe)
+        if self.sms is not None:
+            ticker.every(SMS_SECONDS, "sms", self.sms.sweep)
+            ticker.every(HOUSEKEEPING_SECONDS, "sms receipts", self.sms.forget)
         ticker.start()
         self.reactor.callWhenRunning(ticker.run, "figures")
         self.reactor.callWhenRunning(self._turn)
 
-    def _open_web(self) -> None:
+    def _open_web(self, door: Door, keyring: Keyring) -> None:
         console = Role.CONSOLE in self.roles
         section, key = (self.settings.console, "console") if console else (self.settings.health, "health")
-        web = self.web = HealthServer(health_app(self.health, self.metrics), section.listen, f"{key}.listen")
+        app = health_app(self.health, self.metrics)
+        if console:
+            open_api(app, door, keyring, self.clock, self.settings, self._wake_sms)
+        web = self.web = HealthServer(app, section.listen, f"{key}.listen")
         web.start()
         self.listening[key] = str(web.address)
+
+    def _wake_sms(self) -> None:
+        """A case has made an SMS due; the next tick would find it, too."""
 
     # ── while it runs ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -299,6 +351,8 @@ class Process:
             cut_off = await self.ivr.stop()
             if cut_off:
                 log.warning("calls cut off by ivr.stop_grace", calls=cut_off)
+        if self.sms is not None:
+            await self.sms.stop()
         if self.ticker is not None:
             await self.ticker.stop()
         if self.reconciliation is not None:
@@ -332,7 +386,7 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
 
     def up() -> None:
         for part, address in process.listening.items():
-            announce(f"{_PARTS[part]} on {address}")
+            announce(f"{_PARTS[part]} on {address}" if part in _PARTS else f"SMS: {part} to {address}")
         announce(f"ready: {', '.join(sorted(process.roles))}")
 
     try:
@@ -345,7 +399,7 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
 
 _PARTS = {
     "ivr": "FastAGI for Asterisk (ivr.listen)",
-    "console": "web: /healthz, /readyz, /metrics (console.listen)",
+    "console": "web: /api, /healthz, /readyz, /metrics (console.listen)",
     "health": "web: /healthz, /readyz, /metrics (health.listen)",
 }
 

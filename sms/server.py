@@ -24,6 +24,8 @@ from config.carriers import load_carriers
 from config.receipts import load_receipt_table
 from config.settings import Settings, SmsLink
 from config.texts import load_texts
+from intake.conversation import ReplyRules
+from intake.decide import PushCalls
 from intake.inbound import HandOnPartial
 from intake.invitations import ExpireInvitations, InviteDue, SendingRules
 from intake.outgoing import (
@@ -33,11 +35,12 @@ from intake.outgoing import (
     SettleMessages,
     Terms,
 )
+from intake.replies import Taken, TakingRules
 from models.clock import Clock
 from models.door import Command, Door
 from models.futures import Wakeups
 from models.privacy import Keyring
-from sms.inbox import Inbox
+from sms.inbox import Inbox, reply_lines
 from sms.lanes import Lane, Writer, link_options, text_book
 from sms.link import Delivery, Link
 from sms.numbers import DestinationForm, reply_code
@@ -87,7 +90,7 @@ class SmsServer:
 
     Args:
         owner: who holds leases: this process of this node, `node/boot`.
-        wake_push: told that something was rated.
+        wake_push: told that something is due to go to the centre.
     """
 
     def __init__(
@@ -98,9 +101,10 @@ class SmsServer:
         wakeups: Wakeups,
         reactor: Any,
         clock: Clock,
-        inbox: Callable[[SmsServer, Routes], Inbox],
         *,
         owner: str,
+        push_calls: PushCalls,
+        wake_push: Callable[[], None],
         fault: Callable[[str], None] = lambda _: None,
     ) -> None:
         sms, schedule = settings.sms, settings.schedule
@@ -163,7 +167,31 @@ class SmsServer:
             if sms.require_approved and missing:
                 kinds = ", ".join(sorted({text.kind.value for text in missing}))
                 self.sender.rest(lane, None, f"texts not approved: {kinds}; see huiyin check")
-        self.inbox = inbox(self, self.routes)
+        self._wake_push = wake_push
+        self.inbox = Inbox(
+            door,
+            keyring,
+            wakeups,
+            clock,
+            reply_lines(settings, self.routes),
+            TakingRules(
+                replies=ReplyRules(
+                    reasons=settings.rating.reason_codes,
+                    ask_reason=settings.rating.ask_reason,
+                    late_window=schedule.late_window,
+                    answer_within=sms.answer_within,
+                    conversation=sms.conversation,
+                ),
+                area_code=settings.hotline.area_code,
+                service_name=settings.hotline.service,
+                push_calls=push_calls,
+                reason_hold=settings.centre.reason_hold,
+            ),
+            key_map=settings.rating.key_map,
+            repeat_window=sms.repeat_window,
+            taken=self._taken,
+            fault=fault,
+        )
         self._running: Deferred[Swept] | None = None
         self._again = False
         self._stopping = False
@@ -175,10 +203,17 @@ class SmsServer:
             line.link.start()
         Deferred.fromCoroutine(self._take_up())
 
+    def _taken(self, taken: Taken) -> None:
+        """A reply was taken: its rating may be due at the centre, its answer at a link."""
+        if taken.pushes:
+            self._wake_push()
+        if taken.answers:
+            self.sender.wake()
+
     async def _take_up(self) -> None:
-        """What an earlier process of this node was about."""
+        """What the process before was about: on SQLite there was one alone, and it is gone; elsewhere leases tell."""
         node = self._owner.rpartition("/")[0]
-        while True:
+        while self._door.database.is_sqlite:
             lost = await self._do(
                 SettleMessages(self._clock.now(), self.settings.sms.unknown_after, self._owner, node, restarted=True)
             )
