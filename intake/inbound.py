@@ -54,7 +54,7 @@ class NewPart:
     sender: StoredNumber
     link: str
     our_number: str
-    code: str
+    code: str | None
     fingerprint: bytes
     esm_class: int
     data_coding: int

@@ -1,0 +1,250 @@
+"""What a reply finds: the invitation it means, whom it asks about, and the rating that stands."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import bindparam, func, select
+
+from intake.conversation import Invited, Standing
+from models.door import Unit
+from models.tables import calls, cases, evaluations, invitation_members, invitations, outbox, ratings
+from models.terms import InvitationState, Origin, Satisfaction, SubjectKind
+
+__all__ = ["Evaluated", "KnownInvitation", "Member", "load_invitations"]
+
+_INVITATIONS = (
+    select(
+        invitations.c.id,
+        invitations.c.state,
+        invitations.c.key_map,
+        invitations.c.lang,
+        invitations.c.muted,
+        invitations.c.first_asked_at,
+        invitations.c.asked_by,
+        invitations.c.ended_at,
+        invitations.c.rating_id,
+        invitations.c.clarified_at,
+        invitations.c.reason_asked_at,
+        invitations.c.reason_codes,
+    )
+    .where(invitations.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(invitations.c.id)
+    .with_for_update()
+)
+_MEMBERS = (
+    select(
+        invitation_members.c.invitation_id,
+        invitation_members.c.subject_id,
+        calls.c.call_key,
+        calls.c.agent.label("call_agent"),
+        calls.c.queue,
+        calls.c.dept,
+        cases.c.case_no,
+        cases.c.service_number,
+        cases.c.agent,
+        cases.c.dept_code,
+        cases.c.dept_name,
+        cases.c.task_code,
+        cases.c.task_name,
+        cases.c.area_code,
+        cases.c.theme_id,
+        cases.c.withdrawn_at,
+    )
+    .select_from(invitation_members)
+    .outerjoin(calls, calls.c.subject_id == invitation_members.c.subject_id)
+    .outerjoin(cases, cases.c.subject_id == invitation_members.c.subject_id)
+    .where(invitation_members.c.invitation_id.in_(bindparam("ids", expanding=True)))
+    .order_by(invitation_members.c.invitation_id, invitation_members.c.subject_id)
+)
+_EVALUATED = (
+    select(
+        evaluations.c.subject_id,
+        evaluations.c.assess_number,
+        evaluations.c.id,
+        evaluations.c.rating_id,
+        evaluations.c.effective,
+        evaluations.c.satisfaction,
+        evaluations.c.origin,
+        evaluations.c.created_at,
+        evaluations.c.pushed_at,
+        outbox.c.batch_id,
+    )
+    .select_from(evaluations)
+    .outerjoin(outbox, outbox.c.evaluation_id == evaluations.c.id)
+    .where(evaluations.c.subject_id.in_(bindparam("subjects", expanding=True)))
+    .order_by(evaluations.c.subject_id, evaluations.c.assess_number)
+)
+_RATED = select(
+    ratings.c.id, ratings.c.invitation_id, ratings.c.satisfaction, ratings.c.reasons, ratings.c.comment
+).where(ratings.c.id.in_(bindparam("ids", expanding=True)))
+_MEMBER_COUNT = (
+    select(invitation_members.c.invitation_id, func.count().label("members"))
+    .where(invitation_members.c.invitation_id.in_(bindparam("ids", expanding=True)))
+    .group_by(invitation_members.c.invitation_id)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """An evaluation of a member, as far as a reply needs it."""
+
+    subject_id: str
+    assess_number: int
+    id: str
+    rating_id: str
+    effective: bool
+    satisfaction: Satisfaction
+    origin: Origin
+    created_at: datetime
+    pushed: bool
+
+
+@dataclass(slots=True)
+class Member:
+    """A subject of an invitation: its row, and its evaluations by number."""
+
+    row: Any
+    evaluated: list[Evaluated] = field(default_factory=list)
+    copied: bool = False
+    """What is effective is a theme's copy, which the case's own rating replaces."""
+
+    @property
+    def kind(self) -> SubjectKind:
+        return SubjectKind.CALL if self.row.call_key is not None else SubjectKind.CASE
+
+    @property
+    def effective(self) -> Evaluated | None:
+        return next((one for one in self.evaluated if one.effective), None)
+
+    @property
+    def takes_rating(self) -> bool:
+        """No real rating, and not withdrawn."""
+        if self.row.withdrawn_at is not None:
+            return False
+        return self.effective is None or self.effective.origin is Origin.DEFAULT or self.copied
+
+
+@dataclass(slots=True)
+class KnownInvitation:
+    """An invitation with its members and its rating."""
+
+    row: Any
+    members: list[Member]
+    rating: Any = None
+
+    @property
+    def id(self) -> str:
+        return str(self.row.id)
+
+    def invited(self) -> Invited:
+        row = self.row
+        state = InvitationState(row.state)
+        standing = self._standing()
+        takes = state is not InvitationState.RATED and any(member.takes_rating for member in self.members)
+        return Invited(
+            state=state,
+            open_members=takes,
+            withdrawn=not takes and standing is None,
+            muted=row.muted,
+            ended_at=row.ended_at,
+            clarified_at=row.clarified_at,
+            reason_asked_at=row.reason_asked_at,
+            reason_codes=tuple((row.reason_codes or "").split(",")) if row.reason_codes else (),
+            standing=standing,
+        )
+
+    def of_rating(self) -> list[Evaluated]:
+        """The evaluations of the rating that came by SMS."""
+        rating_id = self.row.rating_id
+        return [one for member in self.members for one in member.evaluated if one.rating_id == rating_id]
+
+    @property
+    def rating_id(self) -> str | None:
+        """The rating that stands, by whichever channel."""
+        if self.row.rating_id is not None:
+            return str(self.row.rating_id)
+        return next((member.effective.rating_id for member in self.members if member.effective is not None), None)
+
+    def _standing(self) -> Standing | None:
+        if self.rating is not None:
+            return Standing(
+                Satisfaction(self.rating.satisfaction),
+                reasons=tuple((self.rating.reasons or "").split(",")) if self.rating.reasons else (),
+                comment=bool(self.rating.comment),
+                pushed=any(one.pushed for one in self.of_rating()),
+            )
+        for member in self.members:
+            if (known := member.effective) is not None and known.origin is not Origin.DEFAULT:
+                return Standing(known.satisfaction, by_sms=False)
+        return None
+
+
+def load_invitations(
+    unit: Unit, ids: Collection[str], now: datetime, late_window: timedelta
+) -> dict[str, KnownInvitation]:
+    """The invitations, locked until the transaction ends, with all that a reply to them may have to do with."""
+    if not ids:
+        return {}
+    known = {row.id: KnownInvitation(row, []) for row in unit.execute(_INVITATIONS, {"ids": sorted(ids)})}
+    by_subject: dict[str, list[Member]] = {}
+    for row in unit.execute(_MEMBERS, {"ids": list(ids)}):
+        member = Member(row)
+        known[row.invitation_id].members.append(member)
+        by_subject.setdefault(row.subject_id, []).append(member)
+    for evaluated in _evaluated(unit, list(by_subject)):
+        for member in by_subject[evaluated.subject_id]:
+            member.evaluated.append(evaluated)
+    themed = [member for members in by_subject.values() for member in members if _may_be_copy(member)]
+    wanted = {one.row.rating_id for one in known.values() if one.row.rating_id is not None}
+    wanted |= {member.effective.rating_id for member in themed if member.effective is not None}
+    if wanted:
+        by_id = {row.id: row for row in unit.execute(_RATED, {"ids": list(wanted)})}
+        for one in known.values():
+            one.rating = by_id.get(one.row.rating_id)
+        if themed:
+            _mark_copies(unit, known.values(), by_id, now - late_window)
+    return known
+
+
+def _mark_copies(unit: Unit, known: Iterable[KnownInvitation], by_id: Mapping[str, Any], since: datetime) -> None:
+    """A theme's overall rating gives way to the case's own, inside the late window."""
+    asked_with = {row.invitation_id for row in by_id.values() if row.invitation_id is not None}
+    sizes = {
+        row.invitation_id: row.members
+        for row in (unit.execute(_MEMBER_COUNT, {"ids": list(asked_with)}) if asked_with else ())
+    }
+    for one in known:
+        if sum(member.kind is SubjectKind.CASE for member in one.members) != 1:
+            continue
+        for member in one.members:
+            effective = member.effective
+            if effective is not None and _may_be_copy(member):
+                given_to = by_id[effective.rating_id].invitation_id if effective.rating_id in by_id else None
+                others = given_to not in (None, one.id) and sizes.get(given_to, 0) > 1
+                member.copied = others and effective.created_at >= since
+
+
+def _evaluated(unit: Unit, subjects: Sequence[str]) -> Iterable[Evaluated]:
+    if not subjects:
+        return
+    for row in unit.execute(_EVALUATED, {"subjects": list(subjects)}):
+        yield Evaluated(
+            row.subject_id,
+            row.assess_number,
+            row.id,
+            row.rating_id,
+            row.effective,
+            Satisfaction(row.satisfaction),
+            Origin(row.origin),
+            row.created_at,
+            row.pushed_at is not None or row.batch_id is not None,
+        )
+
+
+def _may_be_copy(member: Member) -> bool:
+    known = member.effective
+    return member.row.theme_id is not None and known is not None and known.origin is not Origin.DEFAULT
