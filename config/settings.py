@@ -40,36 +40,28 @@ from sqlalchemy.engine import make_url
 
 from config.keymap import KeyMap, key_map_problems
 from config.values import Address, DayTime, Duration, Listen, Network, Seconds, between
+from config.wire import Alphabet, Bind, CitizenForm, DestinationForm, IdForm, SignatureAt, SignedBy, Split, ValidityForm
 from models.database import parse_url
 from models.terms import Satisfaction
 
 __all__ = [
     "SHIPPED_PROMPTS",
-    "Bind",
     "CentreSection",
     "ConsoleSection",
     "DatabaseSection",
-    "DefaultCoding",
     "HealthSection",
     "HotlineSection",
     "IvrSection",
     "LogSection",
     "NameOrPath",
-    "NumberForm",
     "PrivacySection",
     "PushCalls",
     "RatingSection",
-    "ReceiptIds",
-    "ReplyDestination",
     "ScheduleSection",
     "Section",
     "Settings",
-    "SignedAt",
-    "SignedBy",
     "SmsLink",
     "SmsSection",
-    "Split",
-    "Validity",
     "disagreements",
 ]
 
@@ -263,77 +255,6 @@ ServiceNumber = Annotated[str, AfterValidator(_digits)]
 Carrier = Literal["mobile", "unicom", "telecom", "broadcast"]
 
 
-class Bind(StrEnum):
-    """How a link is bound: one session both ways, or a transmitter and a receiver."""
-
-    TRANSCEIVER = "transceiver"
-    PAIR = "pair"
-
-
-class Split(StrEnum):
-    """How a long text travels: UDH with an 8-bit or a 16-bit reference, SAR TLVs, or whole in message_payload."""
-
-    UDH8 = "udh8"
-    UDH16 = "udh16"
-    SAR = "sar"
-    PAYLOAD = "payload"
-
-
-class NumberForm(StrEnum):
-    """How a link writes a citizen's number."""
-
-    PLAIN = "plain"
-    COUNTRY = "86"
-    PLUS = "+86"
-    TRUNK = "0"
-
-
-class ReplyDestination(StrEnum):
-    """What an SMSC gives as the destination of a reply: our whole number, without what stands before it, the code."""
-
-    AUTO = "auto"
-    FULL = "full"
-    WITHOUT_PREFIX = "without_prefix"
-    CODE = "code"
-
-
-class Validity(StrEnum):
-    """How a submit says until when the SMS is worth delivering."""
-
-    RELATIVE = "relative"
-    ABSOLUTE = "absolute"
-    NONE = "none"
-
-
-class ReceiptIds(StrEnum):
-    """How the message id of a receipt relates to the one of the answer; auto finds either."""
-
-    AUTO = "auto"
-    SAME = "same"
-    HEX_RESPONSE_DECIMAL_RECEIPT = "hex_response_decimal_receipt"
-    DECIMAL_RESPONSE_HEX_RECEIPT = "decimal_response_hex_receipt"
-
-
-class DefaultCoding(StrEnum):
-    """What data_coding 0 means to this SMSC."""
-
-    GSM = "gsm"
-    ASCII = "ascii"
-    LATIN1 = "latin1"
-
-
-class SignedBy(StrEnum):
-    """Who puts 【…】 to a text."""
-
-    US = "us"
-    CARRIER = "carrier"
-
-
-class SignedAt(StrEnum):
-    FRONT = "front"
-    BACK = "back"
-
-
 _Type = Annotated[int, Field(ge=0, le=255)]
 _Signature = Annotated[str, Field(max_length=20)]
 
@@ -363,20 +284,20 @@ class SmsLink(Section):
     reconnect_most: Annotated[Duration, between("10ms", "24h")] = timedelta(minutes=1)
     max_pdu: Annotated[int, Field(ge=1024, le=1_048_576)] = 65_536
     split: Split | None = None
-    number_form: NumberForm = NumberForm.COUNTRY
+    number_form: CitizenForm = CitizenForm.COUNTRY
     number_ton: _Type = 1
     number_npi: _Type = 1
     service_ton: _Type = 0
     service_npi: _Type = 1
-    reply_destination: ReplyDestination = ReplyDestination.AUTO
-    validity: Validity = Validity.RELATIVE
+    reply_destination: DestinationForm = DestinationForm.AUTO
+    validity: ValidityForm = ValidityForm.RELATIVE
     receipts: bool = True
     message_reference: bool = False
-    receipt_ids: ReceiptIds = ReceiptIds.AUTO
-    default_coding: DefaultCoding = DefaultCoding.GSM
+    receipt_ids: IdForm = IdForm.AUTO
+    default_coding: Alphabet = Alphabet.GSM
     signature: _Signature | None = None
     signature_by: SignedBy | None = None
-    signature_at: SignedAt | None = None
+    signature_at: SignatureAt | None = None
     approved: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")], ...] = ()
 
     @field_validator("password")
@@ -393,9 +314,10 @@ class SmsSection(Section):
     signature: _Signature = ""
     extension_digits: Annotated[int, Field(ge=0, le=6)] = 2
     signature_by: SignedBy = SignedBy.US
-    signature_at: SignedAt = SignedAt.FRONT
+    signature_at: SignatureAt = SignatureAt.FRONT
     require_approved: bool = False
     texts: str = ""
+    receipt_table: Path | None = None
     split: Split = Split.UDH8
     carriers_file: Path | None = None
     invitation_life: Annotated[Duration, between("1h", "90d")] = timedelta(days=7)

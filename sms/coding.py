@@ -24,6 +24,8 @@ import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 
+from config.wire import Alphabet, Split
+
 __all__ = [
     "ESM_UDHI",
     "LONGEST_SINGLE",
@@ -64,15 +66,6 @@ _LONGEST_PAYLOAD = 0xFFFF // 2
 
 class TextTooLong(ValueError):
     """The text does not fit 255 segments (or one message_payload); shorten it."""
-
-
-class Split(StrEnum):
-    """How a text longer than one SMS goes out; `sms.links.split`, agreed with the carrier."""
-
-    UDH8 = "udh8"
-    UDH16 = "udh16"
-    SAR = "sar"
-    PAYLOAD = "payload"
 
 
 _UNITS = {Split.UDH8: 67, Split.UDH16: 66, Split.SAR: 67}
@@ -309,16 +302,6 @@ def read_udh(body: bytes, *, ucs2: bool = False) -> tuple[Udh | None, bytes, Udh
 
 
 # ── bytes to text ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class Alphabet(StrEnum):
-    """What a link's SMSC means by the default alphabet, data_coding 0: `sms.links.default_coding`."""
-
-    GSM = "gsm"
-    ASCII = "ascii"
-    LATIN1 = "latin1"
-    UTF8 = "utf8"
-    GBK = "gbk"
 
 
 _CODECS = {Alphabet.ASCII: "ascii", Alphabet.LATIN1: "latin-1", Alphabet.UTF8: "utf-8", Alphabet.GBK: "gb18030"}

@@ -110,8 +110,8 @@ def reply_lines(settings: Settings, routes: Routes) -> dict[str, ReplyLine]:
             routes.group(link.name),
             link.service_number or "",
             digits if link.extension_digits else 0,
-            DestinationForm(link.reply_destination.value),
-            Alphabet(link.default_coding.value),
+            link.reply_destination,
+            link.default_coding,
         )
         for link in routes.links
     }

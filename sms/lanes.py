@@ -16,11 +16,10 @@ from config.texts import Texts
 from intake.outgoing import OUR_OWN_ACCORD, Claimed, HandedSegment, ToSend, Unsendable
 from models.privacy import Keyring
 from models.terms import MessageKind, Satisfaction
-from sms.coding import Split
 from sms.link import Link, LinkOptions, Submit
-from sms.numbers import CitizenForm, ValidityForm, link_number, source_address, validity_period
+from sms.numbers import link_number, source_address, validity_period
 from sms.routing import SendingHours
-from sms.texts import Signature, SignatureAt, SignedBy, TextBook, TextKind
+from sms.texts import Signature, TextBook, TextKind
 
 __all__ = ["Lane", "Outgoing", "Writer", "link_options", "text_book"]
 
@@ -59,10 +58,8 @@ def text_book(link: SmsLink, settings: Settings, texts: Texts) -> TextBook:
         hotline=settings.hotline.name,
         key_map=settings.rating.key_map,
         reasons=settings.rating.reason_codes if settings.rating.ask_reason else {},
-        signature=Signature(
-            link.signature or "", SignedBy(link.signature_by.value), SignatureAt(link.signature_at.value)
-        ),
-        split=Split(link.split.value),
+        signature=Signature(link.signature or "", link.signature_by, link.signature_at),
+        split=link.split,
     )
 
 
@@ -102,8 +99,8 @@ class Writer:
         self._keyring = keyring
         self._hours = hours
         self._approved = approved
-        self._form = CitizenForm(link.number_form.value)
-        self._validity = ValidityForm(link.validity.value)
+        self._form = link.number_form
+        self._validity = link.validity
         assert link.service_number is not None
         self._service_number = link.service_number
 
@@ -161,7 +158,8 @@ class Writer:
         fields = message.fields
         level = Satisfaction(int(fields["level"])) if "level" in fields else None
         kind = self._kind(message)
-        if self._approved is not None and not self._book.is_approved(kind, message.lang, self._approved, level):
+        keys = KeyMap.parse(fields["keys"]) if "keys" in fields else None
+        if self._approved is not None and not self._book.is_approved(kind, message.lang, self._approved, level, keys):
             raise Unsendable("not_approved")
         try:
             text = self._book.render(
@@ -171,7 +169,7 @@ class Writer:
                 count=int(fields.get("count", "0")),
                 case_no=fields.get("case_no", ""),
                 level=level,
-                key_map=KeyMap.parse(fields["keys"]) if "keys" in fields else None,
+                key_map=keys,
             )
         except ValueError as error:
             raise Unsendable("text_lacks_a_fact") from error

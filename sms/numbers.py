@@ -14,8 +14,8 @@ Sources: SMPP 3.4 5.2.5 and 5.2.6 (ton, npi), 7.1.1 (times).
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from enum import StrEnum
 
+from config.wire import CitizenForm, DestinationForm, ValidityForm
 from intake.numbers import Number, normalise_number
 from sms.receipts import SHANGHAI
 
@@ -44,15 +44,6 @@ def source_address(service_number: str, code: str) -> str:
     if not (service_number and address.isascii() and address.isdigit() and len(address) <= _LONGEST):
         raise ValueError(f"service number and code are {len(address)} signs; they must be 1 to {_LONGEST} digits")
     return address
-
-
-class DestinationForm(StrEnum):
-    """What a link's SMSC gives as the destination of a reply: `sms.links.reply_destination`."""
-
-    AUTO = "auto"
-    FULL = "full"
-    WITHOUT_PREFIX = "without_prefix"
-    CODE = "code"
 
 
 _COUNTRY = ("+86", "0086", "86", "0", "+")
@@ -100,15 +91,6 @@ def _code(destination: str, service_number: str, digits: int) -> str | None:
     return code if code.isascii() and code.isdigit() else None
 
 
-class CitizenForm(StrEnum):
-    """How a link writes a citizen's number: `sms.links.number_form`."""
-
-    PLAIN = "plain"
-    COUNTRY = "86"
-    PLUS = "+86"
-    TRUNK = "0"
-
-
 _BEFORE = {CitizenForm.PLAIN: "", CitizenForm.COUNTRY: "86", CitizenForm.PLUS: "+86", CitizenForm.TRUNK: "0"}
 
 
@@ -131,14 +113,6 @@ def citizen_number(address: str) -> Number:
 def ton_npi(form: CitizenForm) -> tuple[int, int]:
     """Type of number and numbering plan that fit a form, where the carrier has not named others."""
     return (1, 1) if form in (CitizenForm.COUNTRY, CitizenForm.PLUS) else (0, 1)
-
-
-class ValidityForm(StrEnum):
-    """How a link is told until when an SMS is worth delivering: `sms.links.validity`."""
-
-    RELATIVE = "relative"
-    ABSOLUTE = "absolute"
-    NONE = "none"
 
 
 _LONGEST_VALIDITY = timedelta(days=30)

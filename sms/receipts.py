@@ -21,10 +21,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from enum import StrEnum
 from functools import lru_cache
 
 from config.receipts import ReceiptClass, ReceiptTable
+from config.wire import IdForm
 from sms.coding import ESM_UDHI, read_udh
 
 __all__ = [
@@ -140,15 +140,6 @@ def read_date(text: str, zone: tzinfo = SHANGHAI) -> datetime | None:
 
 
 # ── message ids ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class IdForm(StrEnum):
-    """How a receipt's id is the submit response's: `sms.links.receipt_ids`."""
-
-    AUTO = "auto"
-    SAME = "same"
-    HEX_RESPONSE_DECIMAL_RECEIPT = "hex_response_decimal_receipt"
-    DECIMAL_RESPONSE_HEX_RECEIPT = "decimal_response_hex_receipt"
 
 
 _HEX = re.compile(r"[0-9A-Fa-f-]+")

@@ -43,7 +43,7 @@ from models.privacy import Keyring
 from sms.inbox import Inbox, reply_lines
 from sms.lanes import Lane, Writer, link_options, text_book
 from sms.link import Delivery, Link
-from sms.numbers import DestinationForm, reply_code
+from sms.numbers import reply_code
 from sms.receipts import IdForm, Receipt, ReceiptReader, id_forms
 from sms.routing import Routes, SendingHours
 from sms.sender import Sender
@@ -145,7 +145,7 @@ class SmsServer:
             fault=fault,
         )
         texts = load_texts(settings.ivr.languages, settings.directory / sms.texts if sms.texts else None)
-        table = load_receipt_table()
+        table = load_receipt_table(settings.directory / sms.receipt_table if sms.receipt_table else None)
         self._lines: dict[str, _Line] = {}
         for link in filled:
             book = text_book(link, settings, texts)
@@ -159,9 +159,7 @@ class SmsServer:
                 partners,
             )
             only = link.carriers[0] if len(link.carriers) == 1 else ""
-            self._lines[link.name] = _Line(
-                wire, link, ReceiptReader(table, carrier=only), IdForm(link.receipt_ids.value), partners
-            )
+            self._lines[link.name] = _Line(wire, link, ReceiptReader(table, carrier=only), link.receipt_ids, partners)
             self.sender.add(lane)
             missing = [text for text in book.approvals() if text.digest not in link.approved]
             if sms.require_approved and missing:
@@ -258,7 +256,7 @@ class SmsServer:
             delivery.destination,
             service,
             self.settings.sms.code_digits if line.settings.extension_digits else 0,
-            DestinationForm(line.settings.reply_destination.value),
+            line.settings.reply_destination,
         )
         return ReceiptFacts(
             kind=receipt.class_,

@@ -17,11 +17,11 @@ import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from enum import StrEnum
 from functools import lru_cache
 
 from config.keymap import KeyMap
 from config.texts import FIELDS, Language, TextKind, Texts, template_fields
+from config.wire import SignatureAt, SignedBy
 from models.terms import Satisfaction
 from sms.coding import Piece, Split, code_units, segment_count, segments
 
@@ -41,20 +41,6 @@ __all__ = [
 
 LETTERS = "ABCDEFGH"
 _DIGEST = 12
-
-
-class SignedBy(StrEnum):
-    """Who puts the signature on: `sms.links.signature_by`."""
-
-    US = "us"
-    CARRIER = "carrier"
-
-
-class SignatureAt(StrEnum):
-    """Where it stands: `sms.links.signature_at`."""
-
-    FRONT = "front"
-    BACK = "back"
 
 
 @dataclass(frozen=True, slots=True)
