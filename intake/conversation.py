@@ -62,8 +62,8 @@ class Heard:
 
     `satisfaction`: may stand beside an opt-out; `comment`: the words beside a level; `why`: the grammar's rule;
     `pressure`: the text says that somebody made the citizen rate; `letters`: the options that it chooses, if it is an
-    answer to the question for a reason, and `words` what is said beside them; `mistaken`: it says that a rating was
-    pressed or sent by mistake (打错, 发错); `key_map`: by which the digits were read; `text` None: undecodable.
+    answer to the question for a reason; `mistaken`: it says that a rating was given by mistake (打错, 发错); `key_map`:
+    by which the digits were read; `text` None: undecodable.
     """
 
     said: Said
@@ -74,7 +74,6 @@ class Heard:
     why: str = ""
     pressure: bool = False
     letters: tuple[str, ...] = ()
-    words: str = ""
     mistaken: bool = False
 
 
@@ -341,11 +340,7 @@ def _talk(heard: Heard, invited: Invited, at: datetime, rules: ReplyRules) -> De
     if _reason_wanted(invited, at, rules):
         chosen = tuple(code for letter in heard.letters if (code := _option(letter, invited.reason_codes)))
         if chosen:
-            codes = tuple(dict.fromkeys((*invited.standing.reasons, *chosen)))
-            words = heard.words or None
-            if words is not None and (invited.standing.pushed or invited.standing.comment):
-                return Decision(Outcome.REASON, reasons=codes, remark=Remark(RemarkKind.COMMENT, None, words))
-            return Decision(Outcome.REASON, reasons=codes, comment=words)
+            return Decision(Outcome.REASON, reasons=tuple(dict.fromkeys((*invited.standing.reasons, *chosen))))
     return _words(heard, heard.text or "", invited, at, rules)
 
 

@@ -65,7 +65,6 @@ __all__ = ["TakeReply", "Taken", "TakingRules"]
 _CANDIDATES = 5
 """Invitations named beside a reply from a number that we never wrote to."""
 _DAY = timedelta(hours=24)
-_OPEN = frozenset({InvitationState.WAITING, InvitationState.ASKED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,8 +333,8 @@ class _Wave:
             (evaluation_id, subject_id, number, OutboxState.WAITING.value, not_before, None, None, 0, None, now)
             for evaluation_id, subject_id, number in pushed
         ]
-        if InvitationState(invitation.state) in _OPEN:
-            self.rows.endings.append(Ending(known.id, InvitationState.RATED, None, now))
+        # Of one that has ended before, only what is still queued goes; its end stays.
+        self.rows.endings.append(Ending(known.id, InvitationState.RATED, None, now))
         asked_at = invitation.first_asked_at or row.created_at
         self.rows.rated.append((known.id, rating_id, asked_at, invitation.asked_by or Channel.SMS.value, now))
         self._audit(command, "rating.stored", given[0][0].row.subject_id, "late" if decision.late else None)

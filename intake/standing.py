@@ -16,6 +16,7 @@ from models.terms import InvitationState, Origin, Satisfaction, SubjectKind
 
 __all__ = ["Evaluated", "KnownInvitation", "Member", "load_invitations"]
 
+_OPEN = frozenset({InvitationState.WAITING, InvitationState.ASKED})
 _INVITATIONS = (
     select(
         invitations.c.id,
@@ -26,6 +27,7 @@ _INVITATIONS = (
         invitations.c.first_asked_at,
         invitations.c.asked_by,
         invitations.c.ended_at,
+        invitations.c.changed_at,
         invitations.c.rating_id,
         invitations.c.clarified_at,
         invitations.c.reason_asked_at,
@@ -150,7 +152,8 @@ class KnownInvitation:
             open_members=takes,
             withdrawn=not takes and standing is None,
             muted=row.muted,
-            ended_at=row.ended_at,
+            # One that never could be sent has no end of its own.
+            ended_at=row.ended_at or (None if state in _OPEN else row.changed_at),
             clarified_at=row.clarified_at,
             reason_asked_at=row.reason_asked_at,
             reason_codes=tuple((row.reason_codes or "").split(",")) if row.reason_codes else (),

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, func, select
 
 from intake.conversation import GivenCode, which_invitation
 from intake.inbound import INCOMPLETE
-from models.tables import codes, invitations, messages, parts
+from models.tables import UtcTime, codes, invitations, messages, parts
 from models.terms import InvitationState, MessageState
 
 __all__ = ["Given", "StoredPart", "Unread", "load_given", "load_unread", "unread_ids"]
@@ -127,7 +127,7 @@ _GIVEN = (
         codes.c.invitation_id,
         codes.c.given_at,
         invitations.c.state,
-        invitations.c.ended_at,
+        func.coalesce(invitations.c.ended_at, invitations.c.changed_at, type_=UtcTime()).label("ended_at"),
         invitations.c.key_map,
     )
     .select_from(codes)
@@ -141,12 +141,8 @@ def load_given(connection: Any, hashes: Collection[bytes]) -> dict[bytes, list[G
     found: dict[bytes, list[Given]] = {}
     if hashes:
         for row in connection.execute(_GIVEN, {"hashes": list(hashes)}):
-            plain = GivenCode(
-                row.code,
-                row.invitation_id,
-                row.given_at,
-                open=InvitationState(row.state) in _OPEN,
-                ended_at=row.ended_at,
-            )
+            is_open = InvitationState(row.state) in _OPEN
+            ended_at = None if is_open else row.ended_at
+            plain = GivenCode(row.code, row.invitation_id, row.given_at, open=is_open, ended_at=ended_at)
             found.setdefault(row.number_hash, []).append(Given(plain, row.key_map))
     return found

@@ -32,7 +32,8 @@ from twisted.python.failure import Failure
 
 from config.keymap import KeyMap
 from config.settings import Settings
-from intake.conversation import Heard, Outcome, Said
+from intake.conversation import Heard, Outcome, ReplyRules, Said
+from intake.decide import PushCalls
 from intake.inbound import Kept, NewPart, Received, StoreInbound
 from intake.outgoing import StoredNumber
 from intake.replies import Taken, TakeReply, TakingRules
@@ -58,7 +59,7 @@ from sms.reassembly import Part, assemble, message_key, unpack
 from sms.routing import Routes
 from sms.session import Delivery
 
-__all__ = ["Answering", "Inbox", "InboxStatistics", "ReplyLine", "hear", "reply_lines", "text_of"]
+__all__ = ["Answering", "Inbox", "InboxStatistics", "ReplyLine", "hear", "reply_lines", "taking_rules", "text_of"]
 
 log = structlog.get_logger(__name__)
 _bugs = Logger()
@@ -115,6 +116,24 @@ def reply_lines(settings: Settings, routes: Routes) -> dict[str, ReplyLine]:
         )
         for link in routes.links
     }
+
+
+def taking_rules(settings: Settings, push_calls: PushCalls) -> TakingRules:
+    """What the configuration says about replies."""
+    rating, sms = settings.rating, settings.sms
+    return TakingRules(
+        ReplyRules(
+            rating.reason_codes,
+            ask_reason=rating.ask_reason,
+            late_window=settings.schedule.late_window,
+            answer_within=sms.answer_within,
+            conversation=sms.conversation,
+        ),
+        area_code=settings.hotline.area_code,
+        service_name=settings.hotline.service,
+        push_calls=push_calls,
+        reason_hold=settings.centre.reason_hold,
+    )
 
 
 @dataclass(slots=True)
@@ -267,8 +286,8 @@ class Inbox:
         print_ = self._keyring.digest(
             _joined(
                 line.group,
-                delivery.source,
-                delivery.destination,
+                source,
+                ours,
                 f"{delivery.esm_class}/{delivery.data_coding}",
                 *(delivery.tlvs.get(tag, b"").hex() for tag in _SAR),
             )

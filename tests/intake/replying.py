@@ -227,7 +227,3 @@ class Replying:
 
     def due(self) -> list[datetime]:
         return [row.not_before for row in self.rows(outbox)]
-
-
-def moments_later(at: datetime, **more: int) -> datetime:
-    return at + timedelta(**more)
