@@ -10,98 +10,35 @@ Rules kept here:
 from __future__ import annotations
 
 import sys
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 from alembic.util import CommandError as AlembicError
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy.exc import DBAPIError
 
-from config.errors import ConfigurationError
-from config.loading import load
-from config.settings import LogSection, Settings
+from config.settings import LogSection
 from config.values import Address, Listen
 from models.clock import SHANGHAI, SystemClock
-from models.database import Database, open_database
-from models.errors import StoreError
+from models.database import open_database
 from models.terms import Actor, OutboxState
+from server.cases_commands import cases
+from server.command_line import config_option as _config_option
+from server.command_line import fail as _fail
+from server.command_line import load_settings as _load
+from server.command_line import opened as _database
+from server.command_line import told as _told
 from server.errors import CannotDo
 from server.logs import configure
 from server.sms_commands import sms
+from server.token_commands import token
 
 __all__ = ["main"]
 
 
 _LETTERS_AT_ONCE = 500
 """Dead letters in one transaction: a serving process that waits for the database behind it keeps its callers."""
-
-
-def _fail(*lines: str) -> NoReturn:
-    for line in lines:
-        click.echo(f"huiyin: {line}", err=True)
-    raise SystemExit(1)
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Turns what goes wrong into one line on stderr and exit code 1."""
-    try:
-        yield
-    except ConfigurationError as error:
-        _fail(*error.lines())
-    except DBAPIError as error:
-        _fail(f"the database refused: {_first_line(error.orig)}")
-    except OSError as error:
-        _fail(f"{error.filename or 'system'}: {error.strerror or error}")
-    except (click.exceptions.Exit, click.ClickException, click.Abort):
-        raise
-    except (CannotDo, StoreError) as error:
-        _fail(_first_line(error))
-    except Exception as error:  # noqa: BLE001 (the last resort: a line that can be reported)
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        _fail(
-            f"internal error: {type(error).__name__} at {Path(where.filename).name}:{where.lineno}: "
-            f"{_first_line(error)}; please report it"
-        )
-
-
-def _first_line(error: object) -> str:
-    lines = str(error).splitlines()
-    return lines[0] if lines else type(error).__name__
-
-
-def _config_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "-c",
-        "--config",
-        "config",
-        required=True,
-        metavar="FILE",
-        type=click.Path(path_type=Path),
-        help="The configuration, see config/huiyin.example.toml.",
-    )(function)
-
-
-def _load(config: Path, *, quiet: bool = True) -> Settings:
-    settings = load(config)
-    configure(settings.log, quiet=quiet)
-    return settings
-
-
-@contextmanager
-def _database(settings: Settings) -> Iterator[Database]:
-    """The database of a command that works beside a serving process: its schema must be this program's."""
-    database = open_database(settings.database.connection_url, settings.directory)
-    try:
-        database.ensure_schema()
-        yield database
-    finally:
-        database.close()
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -111,6 +48,8 @@ def main() -> None:
 
 
 main.add_command(sms)
+main.add_command(cases)
+main.add_command(token)
 
 
 # ── serving ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -163,14 +102,16 @@ def demo(folder: Path | None, calls: int | None) -> None:
 @main.command()
 @_config_option
 def check(config: Path) -> None:
-    """Validate the configuration: every error at once, with its key; prompts, keys and the centre's profile too."""
+    """Validate the configuration: every error at once, with its key; prompts, keys, texts and the centre's profile too."""
     with _told():
         configure(LogSection(), quiet=True)
-        from server.checks import NOTES, problems
+        from server.checks import NOTES, problems, report
 
         if found := problems(config):
             _fail(*found)
         click.echo(f"{config} is valid")
+        for line in report(config):
+            click.echo(line)
         for note in NOTES:
             click.echo(note)
 
