@@ -11,8 +11,9 @@ from config.settings import Settings
 from ivr.prompts import missing_prompts
 from models.errors import KeyUnreadable
 from models.privacy import Keyring
+from server.sms_checks import sms_problems, sms_report
 
-__all__ = ["NOTES", "problems"]
+__all__ = ["NOTES", "problems", "report"]
 
 NOTES = (
     "note: set systemname in asterisk.conf, another on each Asterisk host: without it two calls may have one id",
@@ -27,7 +28,12 @@ def problems(path: Path) -> list[str]:
         settings = load(path)
     except ConfigurationError as error:
         return error.lines()
-    return [*_profile(settings), *missing_prompts(settings), *_key(settings)]
+    return [*_profile(settings), *missing_prompts(settings), *_key(settings), *sms_problems(settings)]
+
+
+def report(path: Path) -> list[str]:
+    """What a valid configuration does, where that is not in the file itself: the texts of the SMS."""
+    return sms_report(load(path))
 
 
 def _profile(settings: Settings) -> list[str]:

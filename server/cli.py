@@ -102,7 +102,7 @@ def demo(folder: Path | None, calls: int | None) -> None:
 @main.command()
 @_config_option
 def check(config: Path) -> None:
-    """Validate the configuration: every error at once, with its key; prompts, keys, texts and the centre's profile too."""
+    """Validate the configuration: every error at once, with its key; prompts, keys, texts, the centre's profile."""
     with _told():
         configure(LogSection(), quiet=True)
         from server.checks import NOTES, problems, report
