@@ -46,7 +46,7 @@ def run(monkeypatch: pytest.MonkeyPatch, restored_logs: None) -> Run:
         ("nosuch",),
         ("serve",),
         ("serve", "-c"),
-        ("serve", "-c", "x", "--only", "sms"),
+        ("serve", "-c", "x", "--only", "fax"),
         ("serve", "-c", "x", "--only", "ivr,,push"),
         ("check",),
         ("calls", "import", "-c", "x"),
