@@ -32,7 +32,7 @@ _JOINER_BEFORE_DIGIT = re.compile(f"{_JOINERS} *(?=[0-9])")
 _JOINER_BETWEEN_DIGITS = re.compile(r"(?<=[0-9]) *[-+./~⁄‐‑‒–−—―:=*×·'^] *(?=[0-9])")
 _FACE = re.compile(r"\[[^\[\]\s0-9]{1,8}\]")
 _QUOTES = frozenset("\"'‘’‚‛“”„‟「」『』«»‹›〝〞〟")
-_LIKE_LETTERS = frozenset("#%&*@_$^`+×÷±\ufffd")
+_LIKE_LETTERS = frozenset("#%&*@_$^`+×÷±°‰′″\ufffd")
 _COLONS = frozenset(":=：∶")
 
 _WORD, _SPACE, _BREAK, _OPEN, _CLOSE, _QUOTE, _COLON = "w", " ", ",", "(", ")", "q", ":"
@@ -171,6 +171,12 @@ def core_of(text: str) -> str:
     return ""
 
 
+def _said_twice(text: str) -> str:
+    """满意 of 满意满意, which folding makes of 满意 满意; nothing of any other text."""
+    half, odd = divmod(len(text), 2)
+    return text[:half] if not odd and text[:half] == text[half:] else ""
+
+
 def _digit(text: str) -> str | None:
     if len(text) != 1:
         return None
@@ -192,7 +198,7 @@ def _judge(text: str, keys: KeyMap) -> tuple[Kind, Level | None]:
         return Kind.FILLER, None
     if core in known.negation:
         return Kind.NEGATION, None
-    if satisfaction := known.levels.get(core):
+    if satisfaction := known.levels.get(core) or known.levels.get(_said_twice(core)):
         return Kind.WORDS, Level(satisfaction)
     if digit := _digit(core):
         return Kind.DIGIT, Level(keys.level_of(digit))
@@ -200,8 +206,8 @@ def _judge(text: str, keys: KeyMap) -> tuple[Kind, Level | None]:
         return _stars(match[1], match[2] or "")
     if core[-1:] == known.score and _digit(core[:-1]):
         return Kind.SCORE, None
-    for digit, rest in ((core[0], core[1:]), (core[-1], core[:-1])):
-        if digit in "0123456789" and (satisfaction := known.levels.get(core_of(rest))):
+    for sign, rest in ((core[0], core[1:]), (core[-1], core[:-1])):
+        if (digit := _digit(sign)) and (satisfaction := known.levels.get(core_of(rest))):
             agree = keys.level_of(digit) is satisfaction
             return (Kind.WORDS, Level(satisfaction)) if agree else (Kind.CONTRADICTION, None)
     return Kind.TEXT, None
@@ -209,7 +215,7 @@ def _judge(text: str, keys: KeyMap) -> tuple[Kind, Level | None]:
 
 def _stars(number: str, word: str) -> tuple[Kind, Level | None]:
     known = words()
-    count = int(known.numerals.get(number, number))
+    count = 2 if number == known.two else int(known.numerals.get(number, number))
     if not 1 <= count <= 5:
         return Kind.CONTRADICTION, None
     satisfaction = Satisfaction(count)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from config.keymap import KeyMap
@@ -46,6 +46,7 @@ class Rule(StrEnum):
     COLON = "R4-colon"
     EMBEDDED = "R4-embedded"
     UNFINISHED = "R4-unfinished"
+    LIMITED = "R4-limited"
     NO_LEVEL = "R4-no-level"
     DIFFERENT = "R5-different"
     DIGIT = "R6-digit"
@@ -54,6 +55,7 @@ class Rule(StrEnum):
     LIST = "R6-list"
     LOOSE = "R6-loose"
     OPPOSITE = "R6-opposite"
+    UNSUPPORTED = "R6-unsupported"
     SPOILED = "R7-spoiled"
     SCORE = "R7-score"
     STARS = "R7-stars"
@@ -219,11 +221,13 @@ def _surroundings(clauses: Sequence[Clause]) -> Rule | None:
                 return Rule.EMBEDDED
             if before.text.endswith(known.unfinished):
                 return Rule.UNFINISHED
-            if before.text in known.topics or core_of(before.text[-LONGEST:]) in known.topics:
+            if before.text in known.topics:
                 return Rule.UNFINISHED
-            if before.text.startswith(known.topic_beginnings) and not _hits(before.text).any:
+            if before.text.startswith(known.topic_beginnings) and not _hits(before.text, [before.text]).any:
                 return Rule.UNFINISHED
         if before.is_level and clause.kind is Kind.TEXT:
+            if clause.text in known.topics or clause.text.startswith(known.limits):
+                return Rule.LIMITED
             if gap.closes:
                 return Rule.EMBEDDED
             if gap.only_spaces and before.kind is not Kind.DIGIT:
@@ -240,6 +244,7 @@ class _Hits:
     thanks: bool
     complaint: bool
     accusation: bool
+    favour: bool
 
     @property
     def any(self) -> bool:
@@ -250,6 +255,12 @@ class _Hits:
         if satisfaction.is_bad:
             return self.praise or (self.thanks and not self.complaint)
         return self.complaint and satisfaction > Satisfaction.BASICALLY_SATISFIED
+
+    def is_plausible_at(self, satisfaction: Satisfaction) -> bool:
+        """Whether these may be the comment of such a digit; a list's first item (1，我家的物业费) may not."""
+        if satisfaction is Satisfaction.BASICALLY_SATISFIED:
+            return True
+        return self.complaint if satisfaction.is_bad else self.praise or self.thanks or self.favour
 
     def supports(self, satisfaction: Satisfaction) -> bool:
         """Whether these are words of the level's own half, and of no other."""
@@ -263,35 +274,47 @@ _WISHED_WITHIN = 8
 _CLAUSE_END = re.compile(r"[\n,.。;!、?:]")
 
 
-def _stands(text: str, entries: Iterable[str], *, praise: bool) -> tuple[bool, bool]:
-    """Whether one of these words stands in a text, and whether one stands there taken back."""
+def _stands(text: str, praise: Iterable[str]) -> tuple[bool, bool]:
+    """Whether praise stands in a text, and whether praise stands there that a negator takes back."""
     known = words()
     stands = taken_back = False
-    for word in entries:
+    for word in praise:
         place = text.find(word)
         while place >= 0:
             before = _CLAUSE_END.split(text[max(0, place - _WISHED_WITHIN) : place])[-1]
             if any(negator in before[-_NEGATED_WITHIN:] for negator in known.negators):
                 taken_back = True
-            elif not (praise and any(wish in before for wish in known.wishes)):
+            elif not any(wish in before for wish in known.wishes):
                 stands = True
                 break
             place = text.find(word, place + len(word))
     return stands, taken_back
 
 
-def _hits(text: str, alone: Iterable[str] = ()) -> _Hits:
+def _hits(text: str, clauses: Iterable[str]) -> _Hits:
+    """The words of a text. Its clauses are given too: some words count only at the end of one."""
     known = words()
-    praise, no_praise = _stands(text, known.praise, praise=True)
-    uncovered = cover(text, known.benign)
-    complaint = any(word in uncovered for word in known.complaint)
-    accusation = any(word in uncovered for word in known.accusation)
+    both = any(word in text for word in known.ambiguous)
+    benign = any(word in text for word in known.benign)
+    uncovered = cover(cover(text, known.benign), known.innocent)
+    praise, taken_back = _stands(uncovered, known.praise)
     return _Hits(
-        praise=praise or any(clause in known.praise_alone for clause in alone),
+        praise=praise or both or benign or any(_says_done(clause) for clause in clauses),
         thanks=any(word in text for word in known.thanks),
-        complaint=complaint or no_praise,
-        accusation=accusation or no_praise,
+        complaint=both or taken_back or any(word in uncovered for word in known.complaint),
+        accusation=taken_back or any(word in uncovered for word in known.accusation),
+        favour=any(word in text for word in known.favour),
     )
+
+
+def _says_done(clause: str) -> bool:
+    """路灯亮了, neither 路灯还没亮 nor 请尽快解决. A wish of one character is none here: 工资要回来了."""
+    known = words()
+    if not clause.endswith(known.done):
+        return False
+    uncovered = cover(clause, known.innocent)
+    taken_back = (*known.negators, *(wish for wish in known.wishes if len(wish) > 1))
+    return not any(word in uncovered for word in taken_back)
 
 
 def _beside(text: str, clauses: Sequence[Clause]) -> _Hits:
@@ -304,8 +327,10 @@ def _beside(text: str, clauses: Sequence[Clause]) -> _Hits:
             parts.append(COVER)
             start = clause.end
     parts.append(text[start:])
-    alone = [clause.text for clause in clauses if not clause.is_level]
-    return _hits("".join(parts), alone)
+    hits = _hits("".join(parts), [clause.text for clause in clauses if clause.kind is Kind.TEXT])
+    if any(clause.text in words().praise_alone for clause in clauses if not clause.is_level):
+        return replace(hits, praise=True)
+    return hits
 
 
 def _words_contradicted(satisfaction: Satisfaction, beside: _Hits) -> bool:
@@ -344,18 +369,28 @@ def _digit_problem(satisfaction: Satisfaction, text: str, clauses: Sequence[Clau
                 return Rule.LIST
             if _counts_on(clause, after, clause.right):
                 return Rule.SPOILED
-            if (clause.right.has_colon or clause.right.only_spaces) and not _hits(after.text).supports(satisfaction):
+            if (clause.right.has_colon or clause.right.only_spaces) and not _supports(after, satisfaction):
                 return Rule.LOOSE
         if (
             before is not None
             and before.kind is Kind.TEXT
             and clause.left.only_spaces
-            and (before.text.endswith(known.counting) or not _hits(before.text).supports(satisfaction))
+            and (before.text.endswith(known.counting) or not _supports(before, satisfaction))
         ):
             return Rule.LOOSE
-    if _beside(text, clauses).contradicts(satisfaction):
+    beside = _beside(text, clauses)
+    if beside.contradicts(satisfaction):
         return Rule.OPPOSITE
+    if any(clause.kind is Kind.TEXT for clause in clauses) and not beside.is_plausible_at(satisfaction):
+        return Rule.UNSUPPORTED
     return None
+
+
+def _supports(clause: Clause, satisfaction: Satisfaction) -> bool:
+    hits = _hits(clause.text, [clause.text])
+    if clause.text in words().praise_alone:
+        hits = replace(hits, praise=True)
+    return hits.supports(satisfaction)
 
 
 def _counts_on(clause: Clause, after: Clause, gap: Gap) -> bool:

@@ -55,21 +55,26 @@ class Words:
     unfinished: tuple[str, ...]
     topics: frozenset[str]
     topic_beginnings: tuple[str, ...]
+    limits: tuple[str, ...]
     praise: tuple[str, ...]
     praise_alone: frozenset[str]
     thanks: tuple[str, ...]
     complaint: tuple[str, ...]
     accusation: tuple[str, ...]
     benign: tuple[str, ...]
+    innocent: tuple[str, ...]
+    ambiguous: tuple[str, ...]
+    favour: tuple[str, ...]
+    done: tuple[str, ...]
     negators: tuple[str, ...]
     wishes: tuple[str, ...]
     opt_out_whole: re.Pattern[str]
     opt_out_clause: re.Pattern[str]
-    opt_out_joined: tuple[str, ...]
     opt_in: frozenset[str]
     mistaken: tuple[str, ...]
     star: str
     other_stars: frozenset[str]
+    two: str
     star_clause: re.Pattern[str]
     good_star_words: frozenset[str]
     bad_star_words: frozenset[str]
@@ -126,6 +131,7 @@ def words() -> Words:
     """
     characters = read_toml("characters")
     numerals: dict[str, str] = characters["numerals"]
+    two: str = characters["stars"]["two"]
     letters = longest_first(_list("orders", "opt_out", "letters"))
     opt_out = longest_first(_list("orders", "opt_out", "words"))
     order_before = longest_first({*_list("orders", "opt_out", "before"), *_list("fillers", "before")})
@@ -147,25 +153,31 @@ def words() -> Words:
         unfinished=_list("clauses", "unfinished"),
         topics=frozenset(_list("clauses", "topics")),
         topic_beginnings=_list("clauses", "topic_beginnings"),
+        limits=_list("clauses", "limits"),
         praise=_list("beside", "praise"),
         praise_alone=frozenset(_list("beside", "praise_alone")),
         thanks=_list("beside", "thanks"),
         complaint=_list("beside", "complaint"),
         accusation=_list("beside", "accusation"),
         benign=_list("beside", "benign"),
+        innocent=_list("beside", "innocent"),
+        ambiguous=_list("beside", "ambiguous"),
+        favour=_list("beside", "favour"),
+        done=_list("beside", "done"),
         negators=_list("beside", "negators"),
         wishes=_list("beside", "wishes"),
         opt_out_whole=re.compile(
-            f"(?:{order_before})*+(?:(?:{letters})(?:{opt_out})?|(?:{opt_out})(?:{letters})?)(?:{order_after})*+\\Z"
+            f"(?:(?:{order_before})*+(?:{letters}|{opt_out})|(?:{letters})(?:{opt_out})|(?:{opt_out})(?:{letters}))"
+            f"(?:{order_after})*+\\Z"
         ),
-        opt_out_clause=re.compile(f"(?:{clause_before})*+(?:{clauses})(?:{clause_after})*+\\Z"),
-        opt_out_joined=_list("orders", "opt_out", "words"),
+        opt_out_clause=re.compile(f"(?:{clause_before})*+[0-9]?(?:{clauses})(?:{clause_after})*+\\Z"),
         opt_in=frozenset(_list("orders", "opt_in", "words")),
         mistaken=_list("orders", "mistaken", "phrases"),
         star=characters["stars"]["sign"],
         other_stars=frozenset(characters["stars"]["others"]),
+        two=two,
         star_clause=re.compile(
-            f"(?:{longest_first(_list('characters', 'stars', 'before'))})*+([0-9{''.join(numerals)}])"
+            f"(?:{longest_first(_list('characters', 'stars', 'before'))})*+([0-9{''.join(numerals)}{two}])"
             f"(?:{longest_first(_list('characters', 'stars', 'units'))})({longest_first((*good, *bad, *neutral))})?\\Z"
         ),
         good_star_words=frozenset(good),
