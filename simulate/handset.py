@@ -238,7 +238,7 @@ _WORDS: Mapping[Satisfaction, Sequence[str]] = MappingProxyType(
 )
 _GOOD_STORY = (
     "上个月我打热线，想在小区门口装几盏路灯，晚上老人出门走路放心一些。第二天上午社区的工作人员来现场看了，"
-    "下午电力公司的师傅带着梯子和配件过来，把三盏路灯全部装好，走的时候还把地上的纸箱收拾干净，又给我们留了维修的电话。"
+    "下午电力公司的师傅带着梯子和配件过来，把三盏路灯全部装好，走的时候还把地上的纸箱收拾干净，又给每户留了一张联系卡。"
     "晚上我下楼看了一下，整条路亮堂堂的，邻居们说方便多了，给各位师傅点赞。"
 )
 _BAD_STORY = (
@@ -250,8 +250,9 @@ _UNCLEAR = ("你们是哪个单位的", "上次说的路灯到现在也没人来
 _CLARIFIED = ("{key}", "{words}", "我选{key}")
 _AUTOMATIC = "您好，我现在不方便回复，稍后与您联系。【自动回复】"
 _REASONS: Mapping[str, float] = MappingProxyType({"A": 35, "B": 20, "C": 10, "": 20, "等了很久没有人来": 15})
-"""What is said to the question for a reason; "" is nothing."""
-_ASKS_REASON = re.compile(r"(?<![A-Za-z])A(?![A-Za-z]).*(?<![A-Za-z])B(?![A-Za-z])", re.DOTALL)
+"""What is said to the question for a reason, a letter only where it is offered; "" is nothing."""
+_REASON_LETTERS = re.compile(r"(?<![A-Za-z])[A-H](?![A-Za-z])")
+_ASKS_REASON = re.compile(r"说明原因|(?<![A-Za-z])A(?![A-Za-z]).*(?<![A-Za-z])B(?![A-Za-z])", re.DOTALL)
 _ASKS_NOTHING = re.compile("已退订|退订成功|不再(?:向您)?发送|已为您退订|已恢复|恢复成功")
 
 
@@ -329,14 +330,14 @@ class Handset:
         person = self.citizen(number)
         if _ASKS_NOTHING.search(text) and person.behaviour is not Behaviour.AUTOMATIC:
             return None
-        answer = self._answer(person, asks_reason=_ASKS_REASON.search(text) is not None)
+        answer = self._answer(person, text)
         if not answer:
             return None
         person.said += 1
         delay = person.chance.uniform(*self.delay) / self.speed
         return Act(answer, delay, out_of_order=person.behaviour is Behaviour.LONG)
 
-    def _answer(self, person: Citizen, *, asks_reason: bool) -> str:
+    def _answer(self, person: Citizen, text: str) -> str:
         match person.behaviour:
             case Behaviour.SILENT:
                 return ""
@@ -345,11 +346,14 @@ class Handset:
             case Behaviour.OPT_OUT:
                 first, person.settled = not person.settled, True
                 return "退订" if first else ""
-        if asks_reason and person.settled:
-            first, person.gave_reason = not person.gave_reason, True
-            return _drawn(person.chance, _REASONS) if first else ""
         if person.settled:
-            return ""
+            first, person.gave_reason = not person.gave_reason, person.gave_reason or bool(_ASKS_REASON.search(text))
+            if not (first and person.gave_reason):
+                return ""
+            offered = set(_REASON_LETTERS.findall(text))
+            return _drawn(
+                person.chance, {said: odds for said, odds in _REASONS.items() if len(said) != 1 or said in offered}
+            )
         key, words = self.keys[person.level], person.chance.choice(_WORDS[person.level])
         if person.behaviour is Behaviour.UNCLEAR and person.said == 0:
             return person.chance.choice(_UNCLEAR)

@@ -276,6 +276,7 @@ class StandInSmsc:
         seed: of everything left to chance; None: another each time.
         first_id: of the message ids; by default they begin somewhere, so that a second run repeats none.
         on_event: is told what happens, a line an event.
+        on_shown, on_reply: are told of each message on a phone, of each reply.
     """
 
     def __init__(
@@ -287,6 +288,8 @@ class StandInSmsc:
         seed: int | None = None,
         first_id: int | None = None,
         on_event: Callable[[str], None] | None = None,
+        on_shown: Callable[[Shown], None] | None = None,
+        on_reply: Callable[[Reply], None] | None = None,
     ) -> None:
         self.handset = handset
         self.counts: Counter[str] = Counter()
@@ -295,6 +298,8 @@ class StandInSmsc:
         self._clock = clock or SystemClock()
         self._next_id = first_id if first_id is not None else Random().randrange(10**8, 10**9)  # noqa: S311
         self._on_event = on_event
+        self._on_shown = on_shown
+        self._on_reply = on_reply
         self._accounts: dict[str, _Account] = {}
         self._sessions: dict[int, _Session] = {}
         self._session_numbers = count(1)
@@ -493,6 +498,8 @@ class StandInSmsc:
         self.replies.append(reply)
         self.counts["replies"] += 1
         self._event(f"a reply of {len(parts)} segments")
+        if self._on_reply is not None:
+            self._on_reply(reply)
         self._send(self._account(system_id), parts)
         return reply
 
@@ -695,10 +702,11 @@ class StandInSmsc:
         on_screen = shown(text, message.data_coding)
         if not reaches:
             return
-        self.messages.append(
-            Shown(number, message.source, on_screen, segments, submitted.system_id, self._reactor.seconds())
-        )
+        there = Shown(number, message.source, on_screen, segments, submitted.system_id, self._reactor.seconds())
+        self.messages.append(there)
         self._event(f"a message of {segments} segments reached its phone")
+        if self._on_shown is not None:
+            self._on_shown(there)
         act = self.handset.react(number, on_screen) if self.handset is not None else None
         if act is not None:
             self._agenda.later(act.delay, self._answer, number, act.text, message.source, act.out_of_order)

@@ -153,6 +153,16 @@ def test_a_reason_is_given_once_or_not_at_all() -> None:
     assert {"A", "B", "C", ""} < set(seen)
 
 
+def test_only_letters_that_were_offered_are_said() -> None:
+    for text, possible in [("原因是？A未办结 B态度差", {"A", "B"}), ("请回复文字说明原因", set())]:
+        for seed in range(60):
+            handset = Handset(seed=seed)
+            handset.cast("1", Behaviour.DIGIT, Satisfaction.DISSATISFIED)
+            handset.react("1", INVITATION)
+            act = handset.react("1", text)
+            assert act is None or len(act.text) > 1 or act.text in possible
+
+
 def test_the_seed_makes_the_people_whatever_the_order() -> None:
     numbers = [f"138000000{number:02}" for number in range(40)]
 
