@@ -273,7 +273,8 @@ class Door:
 
     Args:
         observe: told (commands in the group, seconds from BEGIN to COMMIT) after each committed group.
-        fault: a fault point's switch, for tests only; called before and after the COMMIT of a group with calls.
+        fault: a fault point's switch, for tests only; called before and after the COMMIT of a group: `before-commit`
+            and `after-commit` where it holds calls, and `before-commit-StoreInbound`, … of each kind of command.
     """
 
     def __init__(
@@ -439,13 +440,12 @@ class Door:
                 for place, answer in zip(places, answers, strict=True):
                     results[place] = answer
             unit.check()
-            fault = self._fault if commands[0].priority is Priority.CALL else _no_fault
-            fault("before-commit")
+            self._pass("before-commit", commands)
             transaction.commit()
         except BaseException:
             self._drop_connection()
             raise
-        fault("after-commit")
+        self._pass("after-commit", commands)
         if not patient:
             self._drop_connection()
         spent = time.perf_counter() - began
@@ -458,6 +458,15 @@ class Door:
             except Exception as error:  # noqa: BLE001 (it is committed: no word of an observer makes it run again)
                 log.error("observer raised", cause=_short(error))
         return results
+
+    def _pass(self, point: str, commands: Sequence[Command[Any]]) -> None:
+        """A fault point: by its name for a group with calls, and with each kind of command in the group behind it."""
+        if self._fault is _no_fault:
+            return
+        if commands[0].priority is Priority.CALL:
+            self._fault(point)
+        for kind in dict.fromkeys(map(type, commands)):
+            self._fault(f"{point}-{kind.__name__}")
 
     def _drop_connection(self) -> None:
         """Rolls back and closes: whatever state the driver is in, the next group begins with a new connection."""

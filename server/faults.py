@@ -17,9 +17,24 @@ from server.errors import CannotDo
 __all__ = ["POINTS", "VARIABLE", "UnknownFault", "faults_from"]
 
 VARIABLE: Final = "HUIYIN_FAULT"
-POINTS: Final = ("before-commit", "after-commit", "after-commit-before-thanks", "after-push-before-mark")
-"""Before COMMIT of a group; after it, before anybody is told; before the caller hears thanks; after the centre's answer
-and before it is written down."""
+_COMMANDS: Final = ("PostCase", "StoreAnswers", "NoteReceipts", "StoreInbound", "TakeReply")
+POINTS: Final = (
+    "before-commit",
+    "after-commit",
+    "after-commit-before-thanks",
+    "after-push-before-mark",
+    "invited",
+    "claimed",
+    "answered",
+    "receipt-stored",
+    "reply-stored",
+    "reply-read",
+    *(f"{point}-{kind}" for kind in _COMMANDS for point in ("before-commit", "after-commit")),
+)
+"""Before COMMIT of a group with calls; after it, before anybody is told; before the caller hears thanks; after the
+centre's answer and before it is written down. Of an SMS: queued for an invitation; claimed and not yet given to the
+link; answered by the SMSC, before that is stored. Of what comes in: stored, before the SMSC hears so; a reply read,
+before what it means is stored. With a command's name: before and after the COMMIT of a group that holds one."""
 
 
 class UnknownFault(CannotDo):

@@ -417,6 +417,8 @@ class Inbox:
             return False
         self._drop(ready.gone)
         self.statistics.broken += ready.broken
+        if ready.commands:
+            self._fault("reply-read")
         waiting = [self._submit(command) for command in ready.commands]
         for command, deferred in zip(ready.commands, waiting, strict=True):
             taken = await deferred

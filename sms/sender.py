@@ -167,7 +167,8 @@ class Sender:
     def _claimed(self, lane: Lane, wanted: int, claimed: list[Claimed]) -> None:
         lane.claiming = False
         now = self._reactor.seconds()
-        self._fault("claimed")
+        if claimed:
+            self._fault("claimed")
         for message in claimed:
             outgoing = Outgoing(message.id, len(message.segments), now)
             if not message.segments:
@@ -299,6 +300,7 @@ class Sender:
         waiting = self._wakeups.deferred(self._door.submit(command))
 
         def stored(matched: list[Matched]) -> None:
+            self._fault("receipt-stored")
             for link, delivery, _ in batch:
                 link.respond(delivery, _OK)
             self.statistics.receipts_kept += len(batch) - len(matched)

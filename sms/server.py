@@ -115,6 +115,7 @@ class SmsServer:
         self._reactor = reactor
         self._clock = clock
         self._owner = owner
+        self._fault = fault
         filled = tuple(sms.of_link(link) for link in sms.links)
         self.routes = Routes(filled)
         self.hours = SendingHours(*schedule.sending_hours)
@@ -307,6 +308,7 @@ class SmsServer:
                 postponed += group.postponed
                 impossible += group.impossible
                 if group.queued:
+                    self._fault("invited")
                     self.sender.wake()
                 if group.total < GROUP or self._stopping:
                     break

@@ -405,7 +405,9 @@ def test_nobody_is_told_success_before_commit(make_door: Callable[..., Door], jo
     held.result(WAIT)
     for future in futures:
         future.result(WAIT)
-    assert seen[2:] == [("before-commit", False), ("after-commit", False)]
+    assert seen[4:] == [
+        (point, False) for point in ("before-commit", "before-commit-Put", "after-commit", "after-commit-Put")
+    ]
 
 
 def test_what_is_queued_at_the_end_is_written_and_what_comes_later_is_refused(
