@@ -12,16 +12,23 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from centre.push import PushStatistics
-from config.settings import Settings
+from config.settings import Settings, SmsSection
+from intake.decide import PushCalls
+from intake.figures import SmsFigures
 from ivr.server import Statistics
+from models.clock import TurnedClock
 from models.database import Database
 from models.door import Door
+from models.futures import Wakeups
+from models.privacy import Keyring
 from models.tables import metadata, number_tables
 from models.terms import CallOutcome, InvitationState
 from server.cli import main
 from server.faults import POINTS
 from server.metrics import Metrics
 from server.serve import Role
+from server.sms_metrics import sms_source
+from sms.server import SmsServer
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
@@ -63,7 +70,18 @@ def test_the_pages_that_readers_are_sent_to_exist() -> None:
     names = {page_id(page) for page in PAGES}
     wanted = {"README.md", "README.zh-CN.md"} | {
         f"docs/{name}.md"
-        for name in ("architecture", "asterisk", "data-model", "glossary", "operations", "performance", "testing")
+        for name in (
+            "api",
+            "architecture",
+            "asterisk",
+            "data-model",
+            "glossary",
+            "operations",
+            "performance",
+            "smpp",
+            "sms-replies",
+            "testing",
+        )
     }
     assert wanted <= names
 
@@ -214,10 +232,28 @@ def test_the_data_model_names_the_number_columns_and_every_state() -> None:
 
 
 @pytest.fixture
-def exposed(database: Database, make_door: Callable[..., Door]) -> set[str]:
+def exposed(database: Database, make_door: Callable[..., Door], keyring: Keyring, clock: TurnedClock) -> set[str]:
     """Every metric, by the name under which Prometheus has it."""
+    from twisted.internet import reactor
+
     metrics = Metrics()
-    metrics.watch_door(make_door())
+    door = make_door()
+    metrics.watch_door(door)
+    link = {"name": "x", "host": "127.0.0.1", "system_id": "x", "password": "x"}
+    section = {"service_number": "1069", "signature": "x", "links": [link]}
+    settings = Settings(sms=SmsSection.model_validate(section))
+    sms = SmsServer(
+        settings,
+        door,
+        keyring,
+        Wakeups(reactor),  # type: ignore[arg-type]
+        reactor,
+        clock,
+        owner="x/1",
+        push_calls=PushCalls.NEVER,
+        wake_push=lambda: None,
+    )
+    metrics.watch(sms_source(sms, SmsFigures))
     metrics.watch_calls(Statistics(), lambda: 0)
     metrics.watch_push(PushStatistics())
     return {
@@ -229,8 +265,9 @@ def exposed(database: Database, make_door: Callable[..., Door]) -> set[str]:
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_operations_names_every_metric_and_no_other(exposed: set[str]) -> None:
-    text = (ROOT / "docs/operations.md").read_text("utf-8")
-    named = set(re.findall(r"\bhuiyin_\w+", text))
+    """docs/operations.md, and docs/smpp.md for the SMS channel."""
+    pages = [(ROOT / "docs" / name).read_text("utf-8") for name in ("operations.md", "smpp.md")]
+    named = {name for text in pages for name in re.findall(r"\bhuiyin_\w+", text)} - {"huiyin_sms_"}
     assert named == exposed
 
 
