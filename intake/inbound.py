@@ -222,7 +222,7 @@ class _Group:
         for one in known:
             if one.partial and part.number in one.numbers:
                 return Kept.REPEAT, one.id  # a part twice, with other bytes even: the first one counts
-        for one in known:
+        for one in sorted(known, key=lambda one: not one.partial):  # one that still waits comes first
             if one.partial or (part.number not in one.numbers and part.received_at - one.created_at < LATE_PART):
                 one.numbers.add(part.number)
                 if not one.partial:

@@ -173,8 +173,8 @@ def test_an_unclear_reply_is_asked_about_once_and_in_time_or_goes_to_the_queue(
 def test_pressure_is_shown_to_supervisors_whatever_becomes_of_it() -> None:
     heard = words("让我选非常满意", pressure=True)
     assert decide(heard, at(), RULES) == replace(CLARIFY, queue=Q.PRESSURE)
-    again = decide(heard, at(replace(ASKED, clarified_at=START - HOUR)), RULES)
-    assert (again.queue, again.note) == (Q.PRESSURE, "unclear")
+    second = decide(heard, at(replace(ASKED, clarified_at=START - HOUR)), RULES)
+    assert (second.queue, second.note) == (Q.PRESSURE, "unclear")
     assert decide(heard, at(None, match=UNMATCHED), RULES).queue is Q.PRESSURE
 
 
@@ -219,6 +219,10 @@ def letter(sign: str) -> Heard:
     return words(sign, letters=(sign,))
 
 
+def again(text: str, satisfaction: int) -> Decision:
+    return Decision(Outcome.AGAIN, remark=Remark(RemarkKind.AGAIN, Satisfaction(satisfaction), text))
+
+
 def remarked(text: str) -> Decision:
     return Decision(Outcome.COMMENT, remark=Remark(RemarkKind.COMMENT, None, text))
 
@@ -241,7 +245,7 @@ BACK: list[tuple[str, Heard, Invited, Decision]] = [
     ("words", words("没人管"), TALK, Decision(Outcome.COMMENT, comment="没人管")),
     ("words after the push", words("没人管"), PUSHED, remarked("没人管")),
     ("words after words", words("还有"), WITH_WORDS, remarked("还有")),
-    ("a level after a day", level(5), AFTER_A_DAY, Decision(Outcome.AGAIN, remark=Remark(RemarkKind.AGAIN, Satisfaction(5), "1"))),
+    ("a level after a day", level(5), AFTER_A_DAY, again("1", 5)),
     ("a letter after a day", letter("A"), AFTER_A_DAY, remarked("A")),
     ("打错 after a day", words("发错", mistaken=True), AFTER_A_DAY, mistook("发错")),
     ("the same level after a clarification", level(2), CLARIFIED, Decision(Outcome.SAME)),

@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from intake.conversation import Outcome
-from models.clock import TurnedClock
-from models.database import Database
-from models.door import Door
-from models.privacy import Keyring
 from models.tables import audit, codes, evaluations, feed, invitations, messages, outbox, ratings
 from tests.intake.replying import KEYS, Replying, level
-
-
-@pytest.fixture
-def record(door: Door, database: Database, keyring: Keyring, clock: TurnedClock) -> Replying:
-    return Replying(door, database, keyring, clock)
 
 
 def test_a_reply_becomes_one_evaluation_of_the_case(record: Replying) -> None:
