@@ -6,7 +6,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-CODECS := tests/ivr/test_agi.py tests/ivr/test_request.py tests/intake/test_numbers.py
+CODECS := tests/ivr/test_agi.py tests/ivr/test_request.py tests/intake/test_numbers.py \
+	tests/sms/link/test_pdu.py tests/sms/link/test_session.py tests/sms/link/test_pace.py
+FUZZ_SECONDS ?= 600
 PIN := $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.11
 
 .PHONY: help
@@ -51,8 +53,9 @@ check: install ## Lint, formatting, types, and the rule which part may import wh
 	@$(BIN)/lint-imports
 
 .PHONY: fuzz
-fuzz: install ## Give each property of the codecs 10 000 made-up inputs; a few minutes, at most 5 each
+fuzz: install ## Give each property of the codecs 10 000 made-up inputs, then the PDU reader to atheris (FUZZ_SECONDS, 600)
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -q -m hypothesis --timeout 300 --durations 5 $(CODECS)
+	@$(BIN)/python tools/fuzz_pdu.py $(FUZZ_SECONDS)
 
 .PHONY: coverage
 coverage: install ## Which lines and branches the fast tests reach
