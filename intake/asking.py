@@ -30,7 +30,7 @@ class Invited(StrEnum):
 
 
 def impossible_reason(kind: NumberKind, opt_out: OptOut | None, *, too_old: bool) -> str | None:
-    """Why no SMS can be sent for a case; None: one can."""
+    """Why no SMS can be sent for a call or a case; None: one can."""
     if kind is not NumberKind.MOBILE:
         return kind.value
     if opt_out is not None:

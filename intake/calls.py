@@ -5,13 +5,14 @@ A command carries the ids of all it may store, so that running twice (models/doo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import ClassVar
 
 from sqlalchemy import bindparam, or_, update
 
+from intake.asking import OptOut, is_open
 from intake.decide import (
     CaseVerdict,
     Effective,
@@ -22,7 +23,7 @@ from intake.decide import (
     pushes_call,
 )
 from intake.names import project_no, project_no_of_call
-from intake.record import EvaluationKey, KnownCall, KnownCase, Record, Rules, Stored, Told, earlier
+from intake.record import Asking, EvaluationKey, KnownCall, KnownCase, Record, Rules, Stored, Told, earlier
 from models.door import Many, Priority, Unit
 from models.tables import evaluations, outbox, ratings
 from models.terms import CallOutcome, InvitationState, Origin, Satisfaction, SubjectKind
@@ -73,20 +74,31 @@ class RateCall:
             return earlier(known.effective)
         call = record.call(told, CallOutcome.RATED)
         case = record.case(told)
-        invitation_id = record.invitation(told, call, case, InvitationState.RATED, None, None, told.facts.at)
-        record.rating(told, self.satisfaction, self.raw_input, invitation_id, call)
+        verdict = None
+        if case is not None:
+            verdict = CaseVerdict.WITHDRAWN if case.withdrawn else case_verdict(case.effective)
+            if not verdict.takes_rating:
+                case = None
+        asking = call.asking
+        if asking is None:
+            asking = record.invite(told, call, InvitationState.RATED, None, None, told.facts.at)
+        if case is not None and case.asking is not asking and may_move(case.asking):
+            record.join_case(told, case, asking)
+            case = record.known_cases[told.facts.case_no or ""]
+        record.rating(told, self.satisfaction, self.raw_input, asking.id, call)
         keys = [self._rate_call(record, call)]
+        record.rated_by_voice(told, asking, own=True)
         pushed = []
-        verdict = case_verdict(case.effective) if case is not None else None
-        if case is not None and verdict is not CaseVerdict.ALREADY_RATED:
+        if case is not None:
             keys.append(self._rate_case(record, case))
             pushed.append(keys[-1])
+            if case.asking is not None:
+                record.rated_by_voice(told, case.asking, own=case.asking is asking)
         if pushes_call(told.rules.push_calls, case_carries_it=bool(pushed)):
             pushed.append(keys[0])
         for key in pushed:
             record.push(told, key, hold=self.hold)
-        detail = "case already rated" if verdict is CaseVerdict.ALREADY_RATED else None
-        record.audit(told, "rating.stored", call.subject_id, detail)
+        record.audit(told, "rating.stored", call.subject_id, verdict.detail if verdict is not None else None)
         return self._stored(keys)
 
     def _stored(self, keys: Sequence[EvaluationKey]) -> Stored:
@@ -147,28 +159,65 @@ class EndCall:
     @classmethod
     def run(cls, unit: Unit, commands: Sequence[EndCall]) -> list[bool]:
         record = Record(unit, [command.told for command in commands])
-        results = [command._decide(record) for command in commands]
+        refused = record.opt_outs({told.number.hash for command in commands if (told := command.told).number})
+        results = [command._decide(record, refused) for command in commands]
         record.store()
         return results
 
-    def _decide(self, record: Record) -> bool:
+    def _decide(self, record: Record, refused: Mapping[bytes, OptOut]) -> bool:
         told = self.told
         known = record.known_calls.get(told.facts.call_key)
         if known is not None and known.effective is not None:
             return False
-        too_old = told.now - told.ended_at > told.rules.max_age
         if known is not None and merged_outcome(known.outcome, self.outcome) is known.outcome:
-            return after_call(known.outcome, told.number_kind, too_old=too_old).sms
+            return known.asking is not None and known.asking.state is InvitationState.WAITING
         call = record.call(told, self.outcome)
         case = record.case(told)
-        if case is not None and case.effective is not None:
+        if case is not None and (case.effective is not None or case.withdrawn):
             case = None
-        after = after_call(call.outcome, told.number_kind, too_old=too_old)
+        waits = self._ask(record, call, case, refused)
+        record.audit(told, f"call.{call.outcome.value}", call.subject_id)
+        return waits
+
+    def _ask(self, record: Record, call: KnownCall, case: KnownCase | None, refused: Mapping[bytes, OptOut]) -> bool:
+        """Finds the invitation that asks about this call. The result: whether its SMS waits."""
+        told = self.told
+        too_old = told.now - told.ended_at > told.rules.max_age
+        opt_out = refused.get(told.number.hash) if told.number is not None else None
+        after = after_call(call.outcome, told.number_kind, opt_out=opt_out, too_old=too_old)
         asked_at = told.facts.at if call.outcome is not CallOutcome.NOT_OFFERED else None
         due_at = told.ended_at + told.rules.invite_after if after.sms else None
-        record.invitation(told, call, case, after.state, after.reason, due_at, asked_at)
-        record.audit(told, f"call.{call.outcome.value}", call.subject_id)
-        return after.sms
+        skipped = call.outcome is CallOutcome.SKIPPED
+        asking = call.asking
+        if asking is None and case is not None and asks_case_alone(case.asking):
+            assert case.asking is not None
+            # The case is asked already. One SMS stands for both; and who skips the question is not asked it again,
+            # unless others of a batch wait for it, too.
+            if not skipped or (case.asking.state is InvitationState.WAITING and case.asking.open_members == 1):
+                asking, due_at = case.asking, None
+                record.join_call(told, call, asking)
+        if asking is None:
+            asking = record.invite(told, call, after.state, after.reason, due_at, asked_at)
+            if case is not None and (case.asking is None or (after.sms and may_move(case.asking))):
+                record.join_case(told, case, asking)
+            return after.sms
+        if case is not None and case.asking is None and is_open(asking.state):
+            record.join_case(told, case, asking)
+        if asking.state is InvitationState.WAITING:
+            record.asked_by_voice(told, asking, due_at if asking.kind is SubjectKind.CALL else None, asked_at)
+            if skipped:
+                record.end(told, asking, InvitationState.EXPIRED, "skipped")
+        return asking.state is InvitationState.WAITING
+
+
+def may_move(asking: Asking | None) -> bool:
+    """Whether a case may be asked by its call's invitation: it has none, or one by which it could not be asked."""
+    return asking is None or asking.state is InvitationState.IMPOSSIBLE
+
+
+def asks_case_alone(asking: Asking | None) -> bool:
+    """Whether a case is being asked by an invitation of its own, in which no call has a part yet."""
+    return asking is not None and asking.kind is SubjectKind.CASE and asking.calls == 0 and is_open(asking.state)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from sqlalchemy import and_, bindparam, delete, func, or_, select, update
 
 from intake.asking import OptOut, is_open
 from intake.endings import Ending, end_invitations
+from intake.members import count_members
 from intake.names import project_no
 from intake.numbers import NumberKind
 from intake.posted import CaseContent
@@ -295,20 +296,6 @@ _SELECT_INVITATIONS = (
     .order_by(invitations.c.id)
     .with_for_update()
 )
-_IS_OPEN_MEMBER = and_(evaluations.c.id.is_(None), cases.c.withdrawn_at.is_(None))
-_COUNT_MEMBERS = (
-    select(
-        invitation_members.c.invitation_id,
-        func.count().label("members"),
-        func.count().filter(_IS_OPEN_MEMBER).label("open_members"),
-        func.count().filter(cases.c.subject_id.is_(None)).label("calls"),
-    )
-    .select_from(invitation_members)
-    .outerjoin(cases, cases.c.subject_id == invitation_members.c.subject_id)
-    .outerjoin(evaluations, and_(evaluations.c.subject_id == invitation_members.c.subject_id, evaluations.c.effective))
-    .where(invitation_members.c.invitation_id.in_(bindparam("ids", expanding=True)))
-    .group_by(invitation_members.c.invitation_id)
-)
 _SELECT_TOLD = (
     select(invitation_members.c.invitation_id, calls.c.agent, calls.c.dept)
     .join(calls, calls.c.subject_id == invitation_members.c.subject_id)
@@ -412,9 +399,9 @@ class CaseBook:
                 else:  # whatever ended it: its batch or theme may be asked by another
                     self._closed_groups.append((known.id,))
         every = {"ids": list(self.invitations)}
-        for row in self.unit.execute(_COUNT_MEMBERS, every):
-            known = self.invitations[row.invitation_id]
-            known.members, known.open_members, known.calls = row.members, row.open_members, row.calls
+        for identity, count in count_members(self.unit, every["ids"]).items():
+            known = self.invitations[identity]
+            known.members, known.open_members, known.calls = count.all, count.open, count.calls
         for row in self.unit.execute(_SELECT_HANDED, every):
             self.invitations[row.invitation_id].asked_by_sms = True
         told = {row.invitation_id: row for row in self.unit.execute(_SELECT_TOLD, every)}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from intake.asking import OptOut, impossible_reason
 from intake.numbers import NumberKind
 from models.terms import CallOutcome, InvitationState, Origin, Satisfaction
 
@@ -55,6 +56,22 @@ class CaseVerdict(StrEnum):
     FIRST = "first"
     AFTER_DEFAULT = "after_default"
     ALREADY_RATED = "already_rated"
+    WITHDRAWN = "withdrawn"
+
+    @property
+    def takes_rating(self) -> bool:
+        return self is CaseVerdict.FIRST or self is CaseVerdict.AFTER_DEFAULT
+
+    @property
+    def detail(self) -> str | None:
+        """What the audit says of it."""
+        return _VERDICT_DETAILS.get(self)
+
+
+_VERDICT_DETAILS = {
+    CaseVerdict.ALREADY_RATED: "case already rated",
+    CaseVerdict.WITHDRAWN: "case withdrawn",
+}
 
 
 def case_verdict(effective: Effective | None) -> CaseVerdict:
@@ -87,16 +104,17 @@ class AfterCall:
     sms: bool
 
 
-def after_call(outcome: CallOutcome, kind: NumberKind, *, too_old: bool = False) -> AfterCall:
+def after_call(
+    outcome: CallOutcome, kind: NumberKind, *, opt_out: OptOut | None = None, too_old: bool = False
+) -> AfterCall:
     """An SMS follows, unless the caller chose to skip, no SMS can reach the number, or the call is long over.
 
     Args:
+        opt_out: whose word it is that the number gets no SMS.
         too_old: it ended more than `schedule.max_age` ago (brought in from queue_log after an outage).
     """
     if outcome is CallOutcome.SKIPPED:
         return AfterCall(InvitationState.EXPIRED, "skipped", sms=False)
-    if kind is not NumberKind.MOBILE:
-        return AfterCall(InvitationState.IMPOSSIBLE, kind.value, sms=False)
-    if too_old:
-        return AfterCall(InvitationState.IMPOSSIBLE, "too_old", sms=False)
+    if (reason := impossible_reason(kind, opt_out, too_old=too_old)) is not None:
+        return AfterCall(InvitationState.IMPOSSIBLE, reason, sms=False)
     return AfterCall(InvitationState.WAITING, None, sms=True)

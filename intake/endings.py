@@ -16,7 +16,7 @@ from models.door import Many, Unit
 from models.tables import codes, invitations, messages
 from models.terms import InvitationState, MessageKind, MessageState
 
-__all__ = ["Ending", "end_invitations"]
+__all__ = ["Ending", "end_invitations", "stop_sending"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,5 +74,10 @@ def end_invitations(unit: Unit, endings: Sequence[Ending]) -> None:
     if not endings:
         return
     unit.many(_END, [(one.invitation_id, one.state.value, one.reason, one.at) for one in endings])
+    stop_sending(unit, endings)
+
+
+def stop_sending(unit: Unit, endings: Sequence[Ending]) -> None:
+    """Cancels what is queued for these invitations, and their codes begin to rest; their own rows stay as they are."""
     unit.many(_CANCEL, [(one.invitation_id, one.reason or one.state.value, one.at) for one in endings])
     unit.many(_END_CODES, [(one.invitation_id, one.at) for one in endings])

@@ -11,14 +11,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Boolean, Select, and_, bindparam, or_, select, tuple_, update
+from sqlalchemy import Boolean, Select, String, and_, bindparam, case, delete, func, or_, select, tuple_, update
 
+from intake.asking import OptOut, is_open
 from intake.decide import Effective, PushCalls, merged_outcome
+from intake.endings import Ending, end_invitations, stop_sending
+from intake.members import count_members
 from intake.numbers import NumberKind
 from models.door import Bulk, Many, Unit
 from models.ids import new_id
 from models.privacy import SealedNumber
 from models.tables import (
+    UtcTime,
     audit,
     call_keys,
     calls,
@@ -28,6 +32,7 @@ from models.tables import (
     feed,
     invitation_members,
     invitations,
+    opt_outs,
     outbox,
     ratings,
 )
@@ -44,6 +49,7 @@ from models.terms import (
 
 __all__ = [
     "UNSENT_AFTER",
+    "Asking",
     "CallFacts",
     "EvaluationKey",
     "Ids",
@@ -153,23 +159,41 @@ class Told:
         return self.facts.at if self.source == "queue_log" else self.now
 
 
+@dataclass(slots=True)
+class Asking:
+    """An invitation that asks about a call or a case of the group.
+
+    `open_members`: subjects of it that are neither rated nor withdrawn; `calls`: how many of its members are calls.
+    """
+
+    id: str
+    kind: SubjectKind
+    state: InvitationState
+    created_at: datetime
+    open_members: int = 0
+    calls: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class KnownCall:
     subject_id: str
     outcome: CallOutcome
     effective: Effective | None
-    invitation_id: str | None
+    asking: Asking | None
 
 
 @dataclass(frozen=True, slots=True)
 class KnownCase:
     subject_id: str
     effective: Effective | None
-    dept_code: str | None
-    dept_name: str | None
-    task_code: str | None
-    task_name: str | None
-    agent: str | None
+    dept_code: str | None = None
+    dept_name: str | None = None
+    task_code: str | None = None
+    task_name: str | None = None
+    agent: str | None = None
+    area_code: str | None = None
+    withdrawn: bool = False
+    asking: Asking | None = None
 
 
 # ── statements ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -200,6 +224,7 @@ _INVITATIONS = Bulk(
         "created_at",
         "changed_at",
         "not_after",
+        "ended_at",
     ),
 )
 _MEMBERS = Bulk(invitation_members)
@@ -219,22 +244,47 @@ _CALL_OUTCOME = Many(
     .values(outcome=bindparam("new_outcome"), offered_at=bindparam("offered"), ended_at=bindparam("ended")),
     ("subject", "rates", "new_outcome", "offered", "ended"),
 )
-_INVITATION_STATE = Many(
+_ASKED_BY_VOICE = Many(
     update(invitations)
-    .where(
-        invitations.c.id == bindparam("invitation"),
-        or_(invitations.c.state != InvitationState.RATED.value, bindparam("rates", type_=Boolean)),
-    )
+    # What was handed to a link, or has ended, since we looked is not made due again.
+    .where(invitations.c.id == bindparam("invitation"), invitations.c.state == InvitationState.WAITING.value)
     .values(
-        state=bindparam("new_state"),
-        reason=bindparam("why"),
-        due_at=bindparam("due"),
-        not_after=bindparam("until"),
-        first_asked_at=bindparam("asked"),
-        asked_by=bindparam("how"),
+        due_at=case(
+            (invitations.c.due_at.is_(None), None),
+            else_=func.coalesce(bindparam("due", type_=UtcTime), invitations.c.due_at),
+        ),
+        first_asked_at=func.coalesce(invitations.c.first_asked_at, bindparam("asked", type_=UtcTime)),
+        asked_by=func.coalesce(invitations.c.asked_by, bindparam("how", type_=String)),
         changed_at=bindparam("at"),
     ),
-    ("invitation", "rates", "new_state", "why", "due", "until", "asked", "how", "at"),
+    ("invitation", "due", "asked", "how", "at"),
+)
+_RATED_BY_VOICE = Many(
+    update(invitations)
+    .where(invitations.c.id == bindparam("invitation"))
+    .values(
+        state=InvitationState.RATED.value,
+        reason=None,
+        due_at=None,
+        not_after=None,
+        group_key=None,
+        number_sealed=None,
+        number_hash=None,
+        number_tail=None,
+        number_key_id=None,
+        first_asked_at=func.coalesce(invitations.c.first_asked_at, bindparam("asked", type_=UtcTime)),
+        asked_by=func.coalesce(invitations.c.asked_by, bindparam("how", type_=String)),
+        ended_at=bindparam("at"),
+        changed_at=bindparam("at"),
+    ),
+    ("invitation", "asked", "how", "at"),
+)
+_LEAVE = Many(
+    delete(invitation_members).where(
+        invitation_members.c.invitation_id == bindparam("invitation"),
+        invitation_members.c.subject_id == bindparam("subject"),
+    ),
+    ("invitation", "subject"),
 )
 _NO_LONGER_EFFECTIVE = Many(
     update(evaluations)
@@ -264,6 +314,18 @@ _SELECT_CALLS: Select[Any] = (
     .outerjoin(invitation_members, invitation_members.c.subject_id == call_keys.c.subject_id)
     .outerjoin(evaluations, and_(evaluations.c.subject_id == call_keys.c.subject_id, evaluations.c.effective))
     .where(call_keys.c.call_key.in_(bindparam("keys", expanding=True)))
+)
+_SELECT_ASKINGS: Select[Any] = (
+    select(invitations.c.id, invitations.c.kind, invitations.c.state, invitations.c.created_at)
+    .where(invitations.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(invitations.c.id)
+    .with_for_update()
+)
+_SELECT_MEMBERSHIPS: Select[Any] = select(invitation_members.c.subject_id, invitation_members.c.invitation_id).where(
+    invitation_members.c.subject_id.in_(bindparam("subjects", expanding=True))
+)
+_SELECT_OPT_OUTS: Select[Any] = select(opt_outs.c.number_hash, opt_outs.c.origin).where(
+    opt_outs.c.number_hash.in_(bindparam("hashes", expanding=True)), opt_outs.c.ended_at.is_(None)
 )
 _SELECT_EFFECTIVE: Select[Any] = (
     select(call_keys.c.call_key, *_EFFECTIVE_COLUMNS)
@@ -310,6 +372,7 @@ class Record:
 
     def __init__(self, unit: Unit, told: Sequence[Told]) -> None:
         self.unit = unit
+        self._askings: dict[str, Asking] = {}
         self.known_calls = self._load_calls({one.facts.call_key for one in told})
         closed = [one.facts.case_no for one in told if one.facts.closed]
         self.known_cases = self._load_cases({number for number in closed if number})
@@ -330,19 +393,47 @@ class Record:
             )
         }
         self.outcomes: list[tuple[Any, ...]] = []
-        self.states: list[tuple[Any, ...]] = []
+        self.asked: list[tuple[Any, ...]] = []
+        self.rated: list[tuple[Any, ...]] = []
+        self.left: list[tuple[Any, ...]] = []
+        self.endings: list[Ending] = []
         self.superseded: list[tuple[Any, ...]] = []
 
     def _load_calls(self, keys: set[str]) -> dict[str, KnownCall]:
-        return {
-            row.call_key: KnownCall(row.subject_id, CallOutcome(row.outcome), _effective(row), row.invitation_id)
-            for row in self.unit.execute(_SELECT_CALLS, {"keys": sorted(keys)})
-        }
+        rows = list(self.unit.execute(_SELECT_CALLS, {"keys": sorted(keys)}))
+        self._load_askings({row.invitation_id for row in rows if row.invitation_id is not None})
+        known: dict[str, KnownCall] = {}
+        for row in rows:
+            asking = self._askings.get(row.invitation_id)
+            if (twice := known.get(row.call_key)) is not None:
+                asking = _current(twice.asking, asking)
+            known[row.call_key] = KnownCall(row.subject_id, CallOutcome(row.outcome), _effective(row), asking)
+        return known
+
+    def _load_askings(self, ids: set[str]) -> None:
+        """Locked as they are read (PostgreSQL), in the order of their ids: what is decided on them stands."""
+        wanted = sorted(ids - set(self._askings))
+        if not wanted:
+            return
+        for row in self.unit.execute(_SELECT_ASKINGS, {"ids": wanted}):
+            self._askings[row.id] = Asking(row.id, SubjectKind(row.kind), InvitationState(row.state), row.created_at)
+        for identity, members in count_members(self.unit, wanted).items():
+            asking = self._askings[identity]
+            asking.open_members, asking.calls = members.open, members.calls
+
+    def opt_outs(self, hashes: set[bytes]) -> dict[bytes, OptOut]:
+        """Whose word it is that a number gets no SMS; the carrier's comes first, for nobody here can take it back."""
+        found: dict[bytes, OptOut] = {}
+        if hashes:
+            for row in self.unit.execute(_SELECT_OPT_OUTS, {"hashes": sorted(hashes)}):
+                if found.get(row.number_hash) is not OptOut.CARRIER:
+                    found[row.number_hash] = OptOut(row.origin)
+        return found
 
     def _load_cases(self, numbers: set[str]) -> dict[str, KnownCase]:
         if not numbers:
             return {}
-        rows = self.unit.execute(
+        found = self.unit.execute(
             select(
                 case_keys.c.case_no,
                 case_keys.c.subject_id,
@@ -351,6 +442,8 @@ class Record:
                 cases.c.task_code,
                 cases.c.task_name,
                 cases.c.agent,
+                cases.c.area_code,
+                cases.c.withdrawn_at,
                 *_EFFECTIVE_COLUMNS,
             )
             .select_from(case_keys)
@@ -362,6 +455,8 @@ class Record:
                 )
             )
         )
+        rows = list(found)
+        askings = self._askings_of({row.subject_id for row in rows})
         return {
             row.case_no: KnownCase(
                 row.subject_id,
@@ -371,9 +466,25 @@ class Record:
                 row.task_code,
                 row.task_name,
                 row.agent,
+                row.area_code,
+                row.withdrawn_at is not None,
+                askings.get(row.subject_id),
             )
             for row in rows
         }
+
+    def _askings_of(self, subjects: set[str]) -> dict[str, Asking]:
+        """The invitation of each of these subjects: the open one, else the newest."""
+        if not subjects:
+            return {}
+        rows = list(self.unit.execute(_SELECT_MEMBERSHIPS, {"subjects": sorted(subjects)}))
+        self._load_askings({row.invitation_id for row in rows})
+        found: dict[str, Asking] = {}
+        for row in rows:
+            asking = _current(found.get(row.subject_id), self._askings.get(row.invitation_id))
+            if asking is not None:
+                found[row.subject_id] = asking
+        return found
 
     def call(self, told: Told, outcome: CallOutcome) -> KnownCall:
         """The call, stored now where it was not known."""
@@ -415,7 +526,7 @@ class Record:
             return None
         known = self.known_cases.get(facts.case_no)
         if known is None:
-            known = KnownCase(told.ids.case, None, facts.dept, None, None, None, facts.agent)
+            known = KnownCase(told.ids.case, None, dept_code=facts.dept, agent=facts.agent)
             self.inserts[_CASE_KEYS].append((facts.case_no, _CASE_CLOSING, known.subject_id))
             self.inserts[_CASES].append(
                 (
@@ -432,27 +543,16 @@ class Record:
             self.known_cases[facts.case_no] = known
         return known
 
-    def invitation(
+    def invite(
         self,
         told: Told,
         call: KnownCall,
-        case: KnownCase | None,
         state: InvitationState,
         reason: str | None,
         due_at: datetime | None,
         asked_at: datetime | None,
-    ) -> str:
-        """The call's invitation in a new state: made where there is none."""
-        asked_by = "voice" if asked_at is not None else None
-        if call.invitation_id is not None:
-            rates = state is InvitationState.RATED
-            until = None if due_at is None else told.ended_at + UNSENT_AFTER
-            self.states.append(
-                (call.invitation_id, rates, state.value, reason, due_at, until, asked_at, asked_by, told.now)
-            )
-            if case is not None and case.subject_id == told.ids.case:
-                self.inserts[_MEMBERS].append((call.invitation_id, case.subject_id))
-            return call.invitation_id
+    ) -> Asking:
+        """An invitation of its own for a call that has none."""
         facts, identity = told.facts, told.ids.invitation
         # The number stands with an invitation only while something may be sent; the call keeps its own.
         number = told.number if due_at is not None else None
@@ -466,18 +566,60 @@ class Record:
                 facts.lang,
                 told.rules.key_map,
                 asked_at,
-                asked_by,
+                "voice" if asked_at is not None else None,
                 due_at,
                 told.now,
                 told.now,
                 None if due_at is None else told.ended_at + UNSENT_AFTER,
+                told.now if due_at is None else None,
             )
         )
-        self.inserts[_MEMBERS].append((identity, call.subject_id))
-        if case is not None:
-            self.inserts[_MEMBERS].append((identity, case.subject_id))
-        self.known_calls[facts.call_key] = replace(call, invitation_id=identity)
-        return identity
+        asking = self._askings[identity] = Asking(identity, SubjectKind.CALL, state, told.now)
+        self.join_call(told, call, asking)
+        return asking
+
+    def join_call(self, told: Told, call: KnownCall, asking: Asking) -> None:
+        """The call becomes a member."""
+        self.inserts[_MEMBERS].append((asking.id, call.subject_id))
+        asking.open_members += 1
+        asking.calls += 1
+        name = told.facts.call_key
+        self.known_calls[name] = replace(self.known_calls[name], asking=asking)
+
+    def join_case(self, told: Told, case: KnownCase, asking: Asking) -> None:
+        """The case becomes a member, and leaves one in which it could not be asked."""
+        if case.asking is not None:
+            self.left.append((case.asking.id, case.subject_id))
+            case.asking.open_members -= 1
+        self.inserts[_MEMBERS].append((asking.id, case.subject_id))
+        asking.open_members += 1
+        assert told.facts.case_no is not None
+        self.known_cases[told.facts.case_no] = replace(self.known_cases[told.facts.case_no], asking=asking)
+
+    def asked_by_voice(self, told: Told, asking: Asking, due_at: datetime | None, asked_at: datetime | None) -> None:
+        """The question was put in a call, too; None: it is due as it was."""
+        how = "voice" if asked_at is not None else None
+        self.asked.append((asking.id, due_at, asked_at, how, told.now))
+
+    def rated_by_voice(self, told: Told, asking: Asking, *, own: bool) -> None:
+        """A member was rated in a call. With the last one the invitation is rated, and nothing more is sent.
+
+        Args:
+            own: the call was asked about by this invitation, so it was put in the call.
+        """
+        asking.open_members -= 1
+        if asking.open_members > 0 or asking.state is InvitationState.RATED:
+            return
+        if not own and not is_open(asking.state):  # it ended before, and nobody was asked by it again
+            return
+        asking.state = InvitationState.RATED
+        asked = (told.facts.at, "voice") if own else (None, None)
+        self.rated.append((asking.id, *asked, told.now))
+
+    def end(self, told: Told, asking: Asking, state: InvitationState, reason: str) -> None:
+        """Nothing more is sent."""
+        asking.state = state
+        self.endings.append(Ending(asking.id, state, reason, told.now))
 
     def rating(
         self, told: Told, satisfaction: Satisfaction, raw_input: str, invitation_id: str, call: KnownCall
@@ -535,7 +677,7 @@ class Record:
                 case.task_code if case else None,
                 case.task_name if case else None,
                 told.rules.service_name,
-                told.rules.area_code,
+                (case and case.area_code) or told.rules.area_code,
                 None,
                 None,
                 told.now,
@@ -569,10 +711,21 @@ class Record:
     def store(self) -> None:
         unit = self.unit
         unit.many(_NO_LONGER_EFFECTIVE, self.superseded)
+        unit.many(_LEAVE, self.left)
         for bulk, rows in self.inserts.items():
             unit.insert(bulk, rows)
         unit.many(_CALL_OUTCOME, self.outcomes)
-        unit.many(_INVITATION_STATE, self.states)
+        unit.many(_ASKED_BY_VOICE, self.asked)
+        end_invitations(unit, self.endings)
+        if self.rated:
+            unit.many(_RATED_BY_VOICE, self.rated)
+            stop_sending(unit, [Ending(row[0], InvitationState.RATED, None, row[-1]) for row in self.rated])
+
+
+def _current(first: Asking | None, second: Asking | None) -> Asking | None:
+    if first is None or second is None:
+        return first or second
+    return max(first, second, key=lambda asking: (is_open(asking.state), asking.created_at))
 
 
 def _number_values(kind: NumberKind, number: SealedNumber | None) -> tuple[Any, ...]:

@@ -1,0 +1,276 @@
+"""Calls with closed=1 and the cases they answer, in either order, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, update
+
+from intake.asking import Invited
+from intake.cases import CaseDesk, Verdict
+from intake.desk import Intake
+from models.clock import TurnedClock
+from models.door import Door
+from models.ids import new_id
+from models.privacy import Keyring
+from models.tables import (
+    audit,
+    calls,
+    cases,
+    codes,
+    evaluations,
+    invitation_members,
+    invitations,
+    messages,
+    opt_outs,
+)
+from models.terms import CallOutcome, Satisfaction
+from tests.intake.test_calls import FACTS
+from tests.intake.test_calls import RULES as CALL_RULES
+from tests.intake.test_cases import (
+    DEADLINE,
+    SEALED,
+    WAIT,
+    WAITING,
+    brief,
+    change,
+    desk,
+    patch,
+    post,
+    post_all,
+    posted,
+    rows,
+    wakes,
+)
+from tests.moments import START
+
+__all__ = ["change", "desk", "patch", "post", "post_all", "rows", "wakes"]
+
+CLOSED = replace(FACTS, case_no="GD-1", closed=True)
+Post = Callable[..., Verdict]
+
+
+@pytest.fixture
+def intake(door: Door, keyring: Keyring, clock: TurnedClock) -> Intake:
+    return Intake(door, keyring, clock, CALL_RULES)
+
+
+@pytest.fixture
+def members(rows: Any) -> Callable[[], dict[str, set[str]]]:
+    """The members of each invitation, by what they are."""
+
+    def read() -> dict[str, set[str]]:
+        names = {row.subject_id: row.call_key for row in rows(calls)}
+        names |= {row.subject_id: f"{row.case_no}/{row.service_number}" for row in rows(cases)}
+        found: dict[str, set[str]] = {row.id: set() for row in rows(invitations)}
+        for row in rows(invitation_members):
+            found[row.invitation_id].add(names[row.subject_id])
+        return found
+
+    return read
+
+
+def queue_sms(change: Any, invitation: Any, state: str = "queued") -> str:
+    """As the sweep does: a message, a code, nothing more due; handed to a link, the invitation is asked."""
+    identity = new_id()
+    number = {
+        name: getattr(invitation, name)
+        for name in ("number_kind", "number_sealed", "number_hash", "number_tail", "number_key_id")
+    }
+    change(
+        insert(messages).values(
+            id=identity,
+            direction="out",
+            kind="invitation",
+            state=state,
+            **number,
+            invitation_id=invitation.id,
+            code="07",
+            created_at=START,
+            changed_at=START,
+            once_key=f"invite:{invitation.id}",
+            handed_at=None if state == "queued" else START,
+        )
+    )
+    change(insert(codes).values(id=new_id(), **number, code="07", invitation_id=invitation.id, given_at=START))
+    values: dict[str, Any] = {"due_at": None}
+    if state != "queued":
+        values |= {"state": "asked", "first_asked_at": START, "asked_by": "sms"}
+    change(update(invitations).where(invitations.c.id == invitation.id).values(**values))
+    return identity
+
+
+# ── the call first ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_post_joins_the_call_that_is_asked_already_and_completes_its_stub(
+    intake: Intake, post: Post, rows: Any, members: Any
+) -> None:
+    intake.end_call(CLOSED, CallOutcome.NO_INPUT).result(WAIT)
+    [stub] = rows(cases)
+    verdict = post(title="路灯", dept_name="城管局")
+    assert brief(verdict) == (201, Invited.JOINED, None)
+    assert verdict.deadline == DEADLINE
+    [case], [invitation] = rows(cases), rows(invitations)
+    assert (case.subject_id, case.stub, case.posted_by) == (stub.subject_id, False, "gongdan")
+    assert (case.title, case.dept_name) == ("路灯", "城管局")
+    assert (case.agent, case.dept_code) == ("2001", "11622900"), "what the call knew and the post does not say"
+    assert members() == {invitation.id: {FACTS.call_key, "GD-1/1"}}
+    assert (invitation.state, invitation.not_after) == ("waiting", DEADLINE)
+    assert brief(post(title="路灯", dept_name="城管局")) == (200, Invited.JOINED, None)
+    assert post(title="路灯", dept_name="城管局", agent="9").status == 409
+
+
+def test_a_post_finds_the_rating_of_its_call(intake: Intake, post: Post, rows: Any) -> None:
+    intake.rate(CLOSED, Satisfaction(4), "2", hold=False).result(WAIT)
+    assert brief(post()) == (201, Invited.NONE, "rated")
+    assert [row.state for row in rows(invitations)] == ["rated"]
+    assert len(rows(evaluations)) == 2
+
+
+def test_who_skipped_the_question_is_not_asked_by_the_case(intake: Intake, post: Post, rows: Any) -> None:
+    intake.end_call(CLOSED, CallOutcome.SKIPPED).result(WAIT)
+    assert brief(post()) == (201, Invited.NONE, "skipped")
+    assert [row.state for row in rows(invitations)] == ["expired"]
+
+
+def test_a_case_with_a_number_is_asked_though_its_call_could_not_be(
+    intake: Intake, post: Post, rows: Any, members: Any, keyring: Keyring
+) -> None:
+    intake.end_call(replace(CLOSED, number=None), CallOutcome.NO_INPUT).result(WAIT)
+    assert brief(post()) == WAITING
+    call_s, case_s = rows(invitations)
+    assert (call_s.state, call_s.reason) == ("impossible", "anonymous")
+    assert (case_s.state, case_s.kind) == ("waiting", "case")
+    assert keyring.open(case_s.number_sealed) == SEALED
+    assert members() == {call_s.id: {FACTS.call_key}, case_s.id: {"GD-1/1"}}
+
+
+def test_a_withdrawn_case_leaves_its_call_asked(intake: Intake, post: Post, desk: CaseDesk, rows: Any) -> None:
+    intake.end_call(CLOSED, CallOutcome.NO_INPUT).result(WAIT)
+    post()
+    from tests.intake.test_cases import SYSTEM
+
+    desk.withdraw("GD-1", None, SYSTEM).result(WAIT)
+    assert [row.state for row in rows(invitations)] == ["waiting"]
+    intake.rate(CLOSED, Satisfaction(5), "1", hold=False).result(WAIT)
+    assert [row.subject_kind for row in rows(evaluations)] == ["call"]
+    assert [row.detail for row in rows(audit) if row.action == "rating.stored"] == ["case withdrawn"]
+    assert [row.state for row in rows(invitations)] == ["rated"]
+
+
+# ── the case first ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("state", ["due", "queued", "handed"])
+def test_a_rating_in_a_call_closes_the_cases_own_invitation(
+    intake: Intake, post: Post, rows: Any, change: Any, members: Any, state: str
+) -> None:
+    post(area_code="622901", dept_name="城管局")
+    [own] = rows(invitations)
+    if state != "due":
+        queue_sms(change, own, state)
+    intake.rate(CLOSED, Satisfaction(4), "2", hold=False).result(WAIT)
+    own, of_call = rows(invitations)
+    assert (own.state, own.kind, own.ended_at, own.due_at) == ("rated", "case", START, None)
+    assert (own.number_sealed, own.number_hash, own.number_tail, own.number_key_id) == (None, None, None, None)
+    assert own.first_asked_at == (START if state == "handed" else None), "a question in a call is the call's"
+    assert (of_call.state, of_call.kind, of_call.asked_by) == ("rated", "call", "voice")
+    assert members() == {own.id: {"GD-1/1"}, of_call.id: {FACTS.call_key}}
+    assert [row.state for row in rows(messages)] == {"due": [], "queued": ["cancelled"], "handed": ["handed"]}[state]
+    assert [row.ended_at for row in rows(codes)] == ([] if state == "due" else [START])
+    of_case = next(row for row in rows(evaluations) if row.subject_kind == "case")
+    assert (of_case.area_code, of_case.dept_name, of_case.satisfaction) == ("622901", "城管局", 4)
+
+
+def test_a_call_left_unrated_joins_the_case_that_is_asked_already(
+    intake: Intake, post: Post, rows: Any, members: Any
+) -> None:
+    post()
+    assert intake.end_call(CLOSED, CallOutcome.NO_INPUT).result(WAIT)
+    [invitation] = rows(invitations)
+    assert members() == {invitation.id: {FACTS.call_key, "GD-1/1"}}
+    assert (invitation.due_at, invitation.first_asked_at, invitation.asked_by) == (START, START, "voice")
+    intake.rate(CLOSED, Satisfaction(5), "1", hold=False).result(WAIT)
+    [invitation] = rows(invitations)
+    assert (invitation.state, invitation.number_sealed) == ("rated", None)
+
+
+def test_a_call_that_joined_a_batch_drops_out_alone(intake: Intake, post_all: Any, rows: Any, members: Any) -> None:
+    post_all(posted("GD-1", batch_id="B"), posted("GD-2", batch_id="B"))
+    intake.end_call(CLOSED, CallOutcome.NO_INPUT).result(WAIT)
+    intake.rate(CLOSED, Satisfaction(5), "1", hold=False).result(WAIT)
+    [invitation] = rows(invitations)
+    assert (invitation.state, invitation.group_key) == ("waiting", "batch:B")
+    assert len(members()[invitation.id]) == 3
+
+
+def test_who_skips_the_question_gets_no_sms_for_the_case(intake: Intake, post: Post, rows: Any, change: Any) -> None:
+    post()
+    queue_sms(change, rows(invitations)[0])
+    assert not intake.end_call(CLOSED, CallOutcome.SKIPPED).result(WAIT)
+    [invitation] = rows(invitations)
+    assert (invitation.state, invitation.reason, invitation.ended_at) == ("expired", "skipped", START)
+    assert [row.state for row in rows(messages)] == ["cancelled"]
+
+
+def test_a_case_without_a_number_is_asked_by_its_call(intake: Intake, post: Post, rows: Any, members: Any) -> None:
+    post(phone=None)
+    assert intake.end_call(CLOSED, CallOutcome.HANGUP).result(WAIT)
+    case_s, call_s = rows(invitations)
+    assert (case_s.state, call_s.state) == ("impossible", "waiting")
+    assert members() == {case_s.id: set(), call_s.id: {FACTS.call_key, "GD-1/1"}}
+
+
+def test_two_calls_about_one_case_are_asked_apart(intake: Intake, rows: Any, members: Any) -> None:
+    for key in ("c1", "c2"):
+        intake.end_call(replace(CLOSED, call_key=key), CallOutcome.NO_INPUT).result(WAIT)
+    first, second = rows(invitations)
+    assert members() == {first.id: {"c1", "GD-1/1"}, second.id: {"c2"}}
+    intake.rate(replace(CLOSED, call_key="c2"), Satisfaction(5), "1", hold=False).result(WAIT)
+    assert [row.state for row in rows(invitations)] == ["waiting", "rated"], "the first call is still to be rated"
+    intake.rate(replace(CLOSED, call_key="c1"), Satisfaction(5), "1", hold=False).result(WAIT)
+    assert [row.state for row in rows(invitations)] == ["rated", "rated"]
+
+
+# ── calls alone ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("origins", "reason"),
+    [(["citizen"], "opted_out"), (["carrier"], "carrier_opt_out"), (["citizen", "carrier"], "carrier_opt_out")],
+)
+def test_a_caller_who_wants_no_sms_is_asked_nothing(
+    intake: Intake, rows: Any, change: Any, keyring: Keyring, origins: list[str], reason: str
+) -> None:
+    for origin in origins:
+        change(insert(opt_outs).values(id=new_id(), number_hash=keyring.hash(SEALED), origin=origin, at=START))
+    assert not intake.end_call(FACTS, CallOutcome.NO_INPUT).result(WAIT)
+    [invitation] = rows(invitations)
+    assert (invitation.state, invitation.reason, invitation.ended_at) == ("impossible", reason, START)
+    assert invitation.number_sealed is None
+
+
+def test_what_a_call_says_late_does_not_ask_again(intake: Intake, rows: Any, change: Any, clock: TurnedClock) -> None:
+    """The hangup handler told first, the SMS went out, and then the dialogue tells how it ended."""
+    intake.end_call(FACTS, CallOutcome.NOT_OFFERED).result(WAIT)
+    queue_sms(change, rows(invitations)[0], "handed")
+    clock.turn(timedelta(minutes=2))
+    assert not intake.end_call(FACTS, CallOutcome.HANGUP).result(WAIT)
+    [invitation] = rows(invitations)
+    assert (invitation.state, invitation.due_at, invitation.asked_by) == ("asked", None, "sms")
+    intake.rate(FACTS, Satisfaction(5), "1", hold=False).result(WAIT)
+    [invitation] = rows(invitations)
+    assert (invitation.state, invitation.asked_by, invitation.number_sealed) == ("rated", "sms", None)
+
+
+def test_a_queued_sms_is_not_queued_again_by_what_a_call_says_late(intake: Intake, rows: Any, change: Any) -> None:
+    intake.end_call(FACTS, CallOutcome.NOT_OFFERED).result(WAIT)
+    queue_sms(change, rows(invitations)[0])
+    assert intake.end_call(FACTS, CallOutcome.HANGUP).result(WAIT)
+    [invitation] = rows(invitations)
+    assert (invitation.state, invitation.due_at, invitation.first_asked_at) == ("waiting", None, START)
