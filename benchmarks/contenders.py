@@ -21,6 +21,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huiy
 """Where tools/bench-programs.sh puts what is not the product's own."""
 
 NODE_MODULES = CACHE / "node" / "node_modules"
+NODE_SMPP = CACHE / "node-smpp" / "node_modules"
 PYTHON_PACKAGES = CACHE / "python"
 
 

@@ -102,6 +102,8 @@ class Server:
         self.process: subprocess.Popen[str] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._said: deque[str] = deque(maxlen=200)
+        self._more = threading.Condition()
+        self._silent = False
         self._heard: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, daemon=True)
 
@@ -138,15 +140,32 @@ class Server:
         assert self.process is not None
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self._said.append(line)
+            with self._more:
+                self._said.append(line)
+                self._more.notify_all()
             found = self.ready.search(line)
             if found:
                 self._heard.put(int(found[1]))
+        with self._more:
+            self._silent = True
+            self._more.notify_all()
         self._heard.put(None)
 
     def said(self) -> str:
         """The end of what it wrote."""
         return "".join(self._said)
+
+    def wait_for(self, pattern: str, limit: float = START_LIMIT) -> re.Match[str]:
+        """The first line that it wrote, or will write within so many seconds, and that the pattern fits."""
+        end = time.monotonic() + limit
+        wanted = re.compile(pattern, re.MULTILINE)
+        with self._more:
+            while (found := wanted.search(self.said())) is None:
+                left = end - time.monotonic()
+                if left <= 0 or self._silent:
+                    raise BenchError(f"{self.argv} did not say {pattern}:\n{self.said()}")
+                self._more.wait(left)
+        return found
 
     def __exit__(self, *_: object) -> None:
         process = self.process
