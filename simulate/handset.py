@@ -35,6 +35,7 @@ __all__ = [
     "Parts",
     "Split",
     "Written",
+    "bare",
     "shown",
     "take_apart",
     "write",
@@ -47,6 +48,14 @@ _PAYLOAD = 0x0424
 _UCS2 = 8
 _MOST_WAITING = 10_000
 _MOST_CITIZENS = 100_000
+
+
+_COUNTRY = re.compile(r"\+?86(?=1\d{10}$)")
+
+
+def bare(number: str) -> str:
+    """A mobile number as people say it: without the country."""
+    return number if len(number) == 11 else _COUNTRY.sub("", number)
 
 
 # ── what a phone shows ────────────────────────────────────────────────────────────────────────────────────────────────
