@@ -13,7 +13,7 @@ from intake.conversation import Heard, ReplyRules, Said
 from intake.decide import PushCalls
 from intake.inbound import NewPart, Received, StoreInbound
 from intake.numbers import normalise_number
-from intake.outgoing import StoredNumber
+from intake.outgoing import NewMessage, StoredNumber, queue_messages
 from intake.replies import Taken, TakeReply, TakingRules
 from models.clock import TurnedClock
 from models.database import Database
@@ -33,7 +33,7 @@ from models.tables import (
     outbox,
     ratings,
 )
-from models.terms import InvitationState, Satisfaction
+from models.terms import InvitationState, MessageKind, Satisfaction
 
 KEYS = KeyMap.of({"1": 5, "2": 4, "3": 3, "4": 2, "5": 1})
 CITIZEN = "13800000001"
@@ -108,15 +108,17 @@ class Replying:
         return subject
 
     def case(self, case_no: str = "GD-1", raw: str = CITIZEN, **more: Any) -> str:
-        """A closed case."""
+        """A closed case; `more` goes before."""
         subject, now = new_id(), self.clock.now()
+        values = {
+            "subject_id": subject, "case_no": case_no, "service_number": 1, "stub": False, "dept_code": "X",
+            "dept_name": "住建局", "closed_at": now, "deadline": now + timedelta(days=7), "created_at": now,
+            **self.columns(raw), **more,
+        }  # fmt: skip
         self.write(
             insert(case_keys).values(case_no=case_no, service_number=1, subject_id=subject),
-            insert(cases).values(
-                subject_id=subject, case_no=case_no, service_number=1, stub=False, dept_code="X", dept_name="住建局",
-                closed_at=now, deadline=now + timedelta(days=7), created_at=now, **self.columns(raw), **more,
-            ),
-        )  # fmt: skip
+            insert(cases).values(**values),
+        )
         return subject
 
     def invite(
@@ -150,6 +152,12 @@ class Replying:
             )  # fmt: skip
         self.write(*statements)
         return identity
+
+    def queue(self, kind: MessageKind, once_key: str, invitation: str | None) -> None:
+        """An SMS of ours that waits for a link."""
+        now = self.clock.now()
+        new = NewMessage(new_id(), kind, once_key, self.number(), invitation, "07", "zh", {}, "", now, None)
+        self.door.write(lambda unit: queue_messages(unit, [new], now)).result(WAIT)
 
     def default(self, subject: str) -> None:
         """The default rating of a case, effective and pushed."""
