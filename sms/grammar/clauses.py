@@ -87,9 +87,14 @@ class Gap(NamedTuple):
 
     @property
     def marks_a_list(self) -> bool:
-        """The mark after a number at the head of a list item: 1、 1. 1) 1- but not 1……"""
+        """The mark after a number at the head of a list item: 1、 1. 1) but not 1……"""
         bare = self.text.lstrip(" ")
-        return bare[:1] in {"、", ".", ")", "]", "}", "】", "〕", "-", "—", "·", ">", "→"} and not bare.startswith("..")
+        return bare[:1] in {"、", ".", ")", "]", "}", "】", "〕"} and not bare.startswith("..")
+
+    @property
+    def is_loose(self) -> bool:
+        """Only spaces, or a colon, a dash, an arrow: what follows may or may not belong to what came before."""
+        return self.only_spaces or self.has_colon or self.text.strip(" ")[:1] in {"-", "—", "–", "·", ">", "→", "/"}
 
 
 class Clause(NamedTuple):
@@ -234,7 +239,11 @@ def clauses_of(folded: Folded, keys: KeyMap) -> list[Clause]:
         Gap(text[edges[place] : edges[place + 1]], classes[edges[place] : edges[place + 1]])
         for place in range(0, len(edges), 2)
     ]
-    return [
-        Clause(text[start:end], start, end, *_judge(text[start:end], keys), gaps[place], gaps[place + 1])
-        for place, (start, end) in enumerate(spans)
-    ]
+    judged: dict[str, tuple[Kind, Level | None]] = {}
+    clauses = []
+    for place, (start, end) in enumerate(spans):
+        clause = text[start:end]
+        if clause not in judged:
+            judged[clause] = _judge(clause, keys)
+        clauses.append(Clause(clause, start, end, *judged[clause], gaps[place], gaps[place + 1]))
+    return clauses

@@ -369,7 +369,7 @@ def _digit_problem(satisfaction: Satisfaction, text: str, clauses: Sequence[Clau
                 return Rule.LIST
             if _counts_on(clause, after, clause.right):
                 return Rule.SPOILED
-            if (clause.right.has_colon or clause.right.only_spaces) and not _supports(after, satisfaction):
+            if clause.right.is_loose and not _supports(after, satisfaction):
                 return Rule.LOOSE
         if (
             before is not None

@@ -1,0 +1,239 @@
+"""What holds for any text: no level from nothing, no level beside a doubt, no error, and a bounded cost."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.terms import Satisfaction
+from sms.grammar import Outcome, is_automatic, read, read_follow_up
+from sms.grammar.fold import fold
+from sms.grammar.words import Doubt, words
+from tests.sms.grammar.replies import DEFAULT, REPLIES
+
+_SIGNS = "0123456789⭐" + "".join(words().numerals) + "".join(words().levels)
+"""Every character of which a documented level is made."""
+
+
+def says_nothing(character: str) -> bool:
+    return not any(sign in _SIGNS for sign in fold(character).text)
+
+
+ANYTHING = st.text(st.characters(), max_size=300)
+"""Any text, lone surrogates too."""
+
+PIECES = st.lists(
+    st.sampled_from(
+        [
+            *words().levels,
+            *(entry for entries in words().doubts.values() for entry in entries[:12]),
+            *words().praise[:20],
+            *words().complaint[:20],
+            *(case.text for case in REPLIES[::7]),
+            *"0123456789,，。. 、:：=-+/~\n“”()【】[]⭐👍",
+        ]
+    ),
+    max_size=12,
+).map("".join)
+"""Texts of what the grammar looks for, in any order."""
+
+
+@given(st.text(st.characters().filter(says_nothing), max_size=60))
+def test_a_text_without_a_sign_of_a_level_gives_none(text: str) -> None:
+    assert read(text, DEFAULT).satisfaction is None
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                entry
+                for entry in [
+                    *words().praise,
+                    *words().complaint,
+                    *words().alone,
+                    *words().topics,
+                    "，",
+                    "。",
+                    " ",
+                    "\n",
+                    ":",
+                ]
+                if all(map(says_nothing, entry))
+            ]
+        ),
+        max_size=15,
+    ).map("".join)
+)
+def test_praise_complaint_and_fillers_alone_give_no_level(text: str) -> None:
+    assert read(text, DEFAULT).satisfaction is None
+
+
+# ── doubt ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+PHRASES = [
+    *words().levels,
+    *"12345",
+    *"一五",
+    "１",
+    "滿意",
+    "我选1",
+    "1谢谢",
+    "5，没人管",
+    "1非常满意",
+    "五星",
+    "⭐⭐⭐⭐⭐",
+    "非常满意，服务很好",
+]
+
+
+def wrapped(pattern: str, phrase: str) -> Iterator[str]:
+    for between in ("", "，"):
+        yield f"{pattern}{between}{phrase}"
+        yield f"{phrase}{between}{pattern}"
+
+
+@pytest.mark.parametrize("doubt", Doubt)
+def test_each_documented_pattern_round_each_level_is_unclear(doubt: Doubt) -> None:
+    read_anyway = [
+        text
+        for pattern in words().doubts[doubt]
+        for phrase in PHRASES
+        for text in wrapped(pattern, phrase)
+        if read(text, DEFAULT).outcome is not Outcome.UNCLEAR
+    ]
+    assert read_anyway == []
+
+
+@given(
+    st.sampled_from([entry for entries in words().doubts.values() for entry in entries]),
+    st.sampled_from(PHRASES),
+    st.text("，。！ \n、,.~-()“”👍😊您好我吧的谢", max_size=4),
+    st.text("，。！ \n、,.~-()“”👍😊您好我吧的谢", max_size=4),
+)
+def test_a_pattern_with_anything_harmless_between_is_unclear(
+    pattern: str, phrase: str, between: str, after: str
+) -> None:
+    assert read(pattern + between + phrase + after, DEFAULT).satisfaction is None
+    assert read(phrase + between + pattern + after, DEFAULT).satisfaction is None
+
+
+@pytest.mark.parametrize("pattern", words().doubts[Doubt.PRESSURE])
+def test_pressure_is_flagged(pattern: str) -> None:
+    assert read(f"1，{pattern}", DEFAULT).pressure
+    assert not read("1", DEFAULT).pressure
+
+
+# ── any text ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@given(ANYTHING | PIECES)
+def test_reading_never_fails_and_its_answer_agrees_with_itself(text: str) -> None:
+    reading = read(text, DEFAULT)
+    assert (reading.outcome is Outcome.RATING) <= isinstance(reading.satisfaction, Satisfaction)
+    assert (reading.satisfaction is not None) <= (reading.outcome in {Outcome.RATING, Outcome.OPT_OUT})
+    assert reading.why
+    assert all(part in text for part in reading.comment.split("，"))
+    follow_up = read_follow_up(text, DEFAULT)
+    assert (follow_up.satisfaction is not None) <= (reading.satisfaction == follow_up.satisfaction)
+    is_automatic(text)
+
+
+@given(ANYTHING | PIECES)
+def test_folding_twice_is_folding_once_and_changes_no_reading(text: str) -> None:
+    once = fold(text)
+    assert fold(once.text).text == once.text
+    assert len(once.origin) == len(once.text)
+    assert once.origin == sorted(once.origin)
+    plain, folded = read(text, DEFAULT), read(once.text, DEFAULT)
+    assert (plain.outcome, plain.satisfaction, plain.why) == (folded.outcome, folded.satisfaction, folded.why)
+
+
+@given(PIECES)
+def test_full_width_changes_no_reading(text: str) -> None:
+    wide = "".join(chr(ord(sign) + 0xFEE0) if "!" <= sign <= "~" else sign for sign in text)
+    assert read(wide, DEFAULT).satisfaction == read(text, DEFAULT).satisfaction
+
+
+# ── bounds ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_LIMIT = 0.005
+"""Seconds for 1,000 characters of anything (reply-grammar.md)."""
+
+
+def _random(seed: int) -> str:
+    source = random.Random(seed)
+    return "".join(
+        chr(source.choice((source.randrange(32, 0x3000), source.randrange(0x4E00, 0x9FFF)))) for _ in range(1000)
+    )
+
+
+HEAVY = {
+    "a long complaint": "没人管我家的水停了三天，",
+    "one number": "5",
+    "digits and spaces": "5 ",
+    "digits and commas": "5，",
+    "ranges": "5-",
+    "dashes": "- ",
+    "spaces": " ",
+    "commas": "，",
+    "many clauses": "我，",
+    "fillers that overlap": "我选",
+    "fillers that nearly end": "我选我的评价是您好谢谢您x，",
+    "levels": "满意，",
+    "bad levels": "不满意",
+    "stars": "⭐",
+    "stars apart": "⭐ ⭐x",
+    "open brackets": "[",
+    "faces": "[微笑]",
+    "ligatures": "㍿",
+    "swelling ligatures": "\ufdfa",
+    "negated praise": "不满意很好",
+    "praise wished for": "希望满意",
+    "opt-out letters": "td",
+    "opt-outs": "别再发，",
+    "opt-outs that nearly end": "请以后不要再发短信信息消息x，",
+    "codes": "验证码1",
+    "digits before codes": "12345 验证",
+    "star clauses": "一星，",
+    "quotes": "“满意”",
+    "colons": "1:",
+    "combining marks": "5\u0338",
+    "surrogates": "\ud800",
+    "random": _random(1),
+    "more random": _random(2),
+}
+
+
+@pytest.mark.parametrize("kind", HEAVY)
+def test_1000_characters_of_anything_in_5_milliseconds(kind: str) -> None:
+    text = (HEAVY[kind] * 1000)[:1000]
+    assert len(text) == 1000
+    read(text, DEFAULT)
+
+    def seconds() -> float:
+        before = time.thread_time()
+        read(text, DEFAULT)
+        return time.thread_time() - before
+
+    assert min(seconds() for _ in range(9)) < _LIMIT
+
+
+@pytest.mark.parametrize("kind", HEAVY)
+def test_the_cost_grows_no_faster_than_the_text(kind: str) -> None:
+    def seconds(length: int) -> float:
+        text = (HEAVY[kind] * length)[:length]
+        best = float("inf")
+        for _ in range(5):
+            before = time.thread_time()
+            read(text, DEFAULT)
+            best = min(best, time.thread_time() - before)
+        return best
+
+    seconds(1000)
+    assert seconds(16_000) < 16 * max(seconds(1000), 0.0005) * 4
