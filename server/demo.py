@@ -1,8 +1,9 @@
 """`huiyin demo`: the whole line at work on one machine, in plain sight.
 
-The server is the real one, with an embedded database in a folder of its own; Asterisk with its callers and the centre
-are the stand-ins. Everything listens on loopback, on free ports. What is printed is read from the database and from
-what the centre holds, so that a line means what it says.
+The server is the real one, with an embedded database in a folder of its own; Asterisk with its callers, the carrier's
+SMSC with its phones, the case system and the centre are the stand-ins. Everything listens on loopback, on free ports.
+What is printed is read from the database, from the phones and from what the centre holds, so that a line means what it
+says.
 """
 
 from __future__ import annotations
@@ -29,11 +30,13 @@ from models.futures import Wakeups
 from models.privacy import mask
 from models.tables import evaluations
 from models.terms import CallOutcome, Satisfaction
+from server.demo_sms import SmsHalf, demo_smsc, demo_token
 from server.errors import CannotDo
 from server.logs import bridge_twisted
 from server.serve import Ending, Process, Role, install_reactor, run_until_signal
 from simulate.caller import Answer, CallReport, HangUp, Pace, Plan, Silent, place_call, request_line
 from simulate.centre import StandInCentre
+from simulate.smsc import StandInSmsc
 
 __all__ = ["DemoFailed", "run"]
 
@@ -44,7 +47,10 @@ _PACE = Pace(file=0.05, key=0.4, silence=0.5)
 _ARRIVAL_SECONDS = 30.0
 _FIRST_AGENT, _AGENTS = 1001, 8
 _KEYS = {"1": 45, "2": 25, "3": 12, "4": 8, "5": 6}
-"""How often made-up callers press each key; the rest press nothing or hang up."""
+"""How often made-up callers press each key."""
+_NO_KEY = (10, 8)
+"""How often they press nothing, or hang up; an SMS asks them."""
+_ASKED_BY_SMS = {CallOutcome.NO_INPUT, CallOutcome.HANGUP, CallOutcome.INVALID}
 _REASON_ACTS: list[Answer] = ["1", "2", Silent.SILENT]
 _OUTCOMES: dict[str, str] = {
     CallOutcome.NO_INPUT: "没有按键，未评价",
@@ -83,9 +89,13 @@ def run(folder: Path | None, calls: int | None) -> None:
         bridge_twisted()
         centre = StandInCentre(_SECRET, journal=folder / "centre.jsonl")
         centre.listen(reactor)
-        process = Process(load(_configuration(folder, centre.url), {}), tuple(Role), reactor)
+        chance = random.Random()  # noqa: S311 (made-up callers)
+        smsc = demo_smsc(reactor, _SECRET, chance.randrange(10**6))
+        process = Process(load(_configuration(folder, centre.url, smsc.port), {}), tuple(Role), reactor)
         process.open()
-        demo = _Demo(process, centre, reactor, calls)
+        demo = _Demo(process, centre, reactor, calls, chance)
+        assert process.database is not None
+        demo.by_sms(smsc, demo_token(process.database))
         try:
             reactor.callWhenRunning(demo.begin, folder)
             run_until_signal(reactor, demo.ending)
@@ -94,7 +104,7 @@ def run(folder: Path | None, calls: int | None) -> None:
     demo.sum_up()
 
 
-def _configuration(folder: Path, url: str) -> Path:
+def _configuration(folder: Path, url: str, smsc_port: int) -> Path:
     """A configuration as an operator would write it, beside the data."""
     file = folder / "demo.toml"
     file.write_text(
@@ -109,9 +119,22 @@ listen = "127.0.0.1:0"
 max_calls = 100
 [console]
 listen = "127.0.0.1:0"
+[sms]
+service_number = "106912345"
+signature = "临夏12345"
+[[sms.links]]
+name = "demo"
+host = "127.0.0.1"
+port = {smsc_port}
+system_id = "demo"
+password = "{_SECRET}"
+[schedule]
+invite_after = "1s"
+sending_hours = ["00:00", "23:59"]
 [centre]
 url = {json.dumps(url)}
 secret = "{_SECRET}"
+reason_hold = "5s"
 """,
         encoding="utf-8",
     )
@@ -131,14 +154,23 @@ class _Caller:
 
 
 class _Demo:
-    def __init__(self, process: Process, centre: StandInCentre, reactor: Any, calls: int | None) -> None:
+    def __init__(
+        self,
+        process: Process,
+        centre: StandInCentre,
+        reactor: Any,
+        calls: int | None,
+        chance: random.Random | None = None,
+    ) -> None:
         self.ending = Ending(reactor, self._stop, say=lambda _sentence: None)
         self._process = process
         self._centre = centre
         self._reactor = reactor
         self._left = calls
         self._wakeups = Wakeups(reactor)
-        self._chance = random.Random()  # noqa: S311 (made-up callers)
+        self._chance = chance or random.Random()  # noqa: S311 (made-up callers)
+        self._sms: SmsHalf | None = None
+        self._smsc: StandInSmsc | None = None
         self._started = 0
         self._over = 0
         self._failed = 0
@@ -146,15 +178,35 @@ class _Demo:
         self._levels: Counter[Satisfaction] = Counter()
         self._waiting: set[str] = set()
         self._next: Any = None
+        self._ending = False
+        self._patience: Any = None
         self._run = self._chance.randrange(10**8)
+
+    def by_sms(self, smsc: StandInSmsc, token: str) -> None:
+        """Lets citizens rate by SMS too: half as many cases as calls."""
+        self._smsc = smsc
+        self._sms = SmsHalf(
+            self._process,
+            smsc,
+            token,
+            self._reactor,
+            self._chance,
+            cases=None if self._left is None else (self._left + 1) // 2,
+            say=lambda line: _say(f"{_time()}　{line}"),
+            rated=self._rated_by_sms,
+            changed=self._look_for_end,
+        )
 
     def begin(self, folder: Path) -> None:
         web = self._process.listening["console"]
-        _say("回音演示：模拟来电者按键评价，评价落盘后推送到模拟的好差评平台。按 Ctrl-C 结束。")
+        _say("回音演示：模拟来电者按键评价、市民回复短信评价，评价落盘后推送到模拟的好差评平台。按 Ctrl-C 结束。")
         _say(f"数据目录 {folder}")
-        _say(f"FastAGI {self._process.listening['ivr']}　好差评平台（模拟）{self._centre.url}")
+        link = self._process.listening.get("link demo", "无")
+        _say(f"FastAGI {self._process.listening['ivr']}　短信网关（模拟）{link}　好差评平台（模拟）{self._centre.url}")
         _say(f"健康 http://{web}/readyz　指标 http://{web}/metrics")
         _say("")
+        if self._sms is not None:
+            self._sms.start()
         self._call()
 
     # ── callers ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -176,7 +228,9 @@ class _Demo:
             evaluation_id = await self._tell(caller, report)
             if evaluation_id:
                 self._waiting.add(evaluation_id)
-                Deferred.fromCoroutine(self._follow(caller, evaluation_id))
+                Deferred.fromCoroutine(self._follow(str(caller), evaluation_id))
+            elif self._sms is not None and report.outcome in _ASKED_BY_SMS:
+                self._sms.asked(caller.number, f"H{caller.plan.unique_id}")
             got_through = True
         except ConnectError:
             _say(f"{_time()}　{caller}　未接通")
@@ -184,15 +238,14 @@ class _Demo:
             # However a call went, it is over; one not counted would keep the demo from ending.
             self._over += 1
             self._failed += not got_through
-            if self._over == self._left:
-                Deferred.fromCoroutine(self._arrived())
+            self._look_for_end()
 
     def _made_up(self) -> _Caller:
         chance = self._chance
-        number = f"1380000{chance.randrange(10_000):04}"
+        number = self._sms.new_number() if self._sms is not None else f"1380000{chance.randrange(10_000):04}"
         agent = _FIRST_AGENT + chance.randrange(_AGENTS)
         acts: list[Answer] = [*_KEYS, Silent.SILENT, HangUp.HANG_UP]
-        first = chance.choices(acts, [*_KEYS.values(), 2, 2])[0]
+        first = chance.choices(acts, [*_KEYS.values(), *_NO_KEY])[0]
         answers: list[Answer] = [first, first] if isinstance(first, Silent) else [first]
         if first in ("4", "5"):
             answers.append(chance.choice(_REASON_ACTS))
@@ -205,6 +258,23 @@ class _Demo:
             pace=_PACE,
         )
         return _Caller(number, agent, plan)
+
+    def _look_for_end(self) -> None:
+        """Once all calls are over and nobody is left to rate by SMS, only the centre is waited for."""
+        if self._over != self._left or self._ending:
+            return
+        if self._sms is not None and self._sms.waiting:
+            if self._patience is None:
+                self._patience = self._reactor.callLater(_ARRIVAL_SECONDS, self._end)
+            return
+        self._end()
+
+    def _end(self) -> None:
+        if not self._ending:
+            self._ending = True
+            if self._patience is not None and self._patience.active():
+                self._patience.cancel()
+            Deferred.fromCoroutine(self._arrived())
 
     async def _arrived(self) -> None:
         """All calls are over: waits for the last rating to be with the centre."""
@@ -235,10 +305,17 @@ class _Demo:
         _say(f"{_time(stored.at)}　{caller}　{stored.level.chinese}{reasons}")
         return evaluation_id
 
-    async def _follow(self, caller: _Caller, evaluation_id: str) -> None:
+    def _rated_by_sms(self, who: str, evaluation_id: str, satisfaction: int, at: datetime) -> None:
+        level = Satisfaction(satisfaction)
+        self._levels[level] += 1
+        self._waiting.add(evaluation_id)
+        _say(f"{_time(at)}　{who}　{level.chinese}")
+        Deferred.fromCoroutine(self._follow(who, evaluation_id))
+
+    async def _follow(self, who: str, evaluation_id: str) -> None:
         await self._centre.until(lambda: evaluation_id in self._centre.by_id)
         self._waiting.discard(evaluation_id)
-        _say(f"{_time()}　{caller}　↳ 好差评平台已收到")
+        _say(f"{_time()}　{who}　↳ 好差评平台已收到")
 
     def sum_up(self) -> None:
         """The last lines.
@@ -252,6 +329,11 @@ class _Demo:
         _say(
             f"共 {self._over} 个来电，{rated} 个评价（{levels or '无'}），平台已收到 {rated - len(self._waiting)} 个。"
         )
+        if self._sms is not None:
+            sms = self._sms
+            _say(f"短信：手机收到 {sms.received} 条，市民回复 {sms.replies} 条，其中评价 {sms.ratings} 个。")
+            if sms.waiting and self._left is not None:
+                raise DemoFailed(f"{sms.waiting} cases or ratings by SMS did not come within {_ARRIVAL_SECONDS:.0f} s")
         if self._waiting and self._left is not None:
             raise DemoFailed(f"{len(self._waiting)} ratings are not with the centre after {_ARRIVAL_SECONDS:.0f} s")
         if self._failed and self._left is not None:
@@ -261,7 +343,11 @@ class _Demo:
         self._stopping = True
         if self._next is not None:
             self._next.cancel()
+        if self._sms is not None:
+            self._sms.stop()
         await self._process.stop()
+        if self._smsc is not None:
+            await self._smsc.stop()
         await self._centre.stop()
 
 
