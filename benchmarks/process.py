@@ -81,7 +81,7 @@ class Server:
     """A measured server: a process that says on its output where it listens.
 
     `{folder}` in its command line is a temporary folder that lives as long as the process, in which `files` (name →
-    text) lie.
+    text) lie. One that `talks` is told lines.
     """
 
     def __init__(
@@ -92,7 +92,9 @@ class Server:
         *,
         files: Mapping[str, str] | None = None,
         ready: str = READY,
+        talks: bool = False,
     ) -> None:
+        self.talks = talks
         self.argv = list(argv)
         self.core = core
         self.env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **(env or {})}
@@ -121,7 +123,13 @@ class Server:
         argv = [word.replace("{folder}", self._folder.name) for word in self.argv]
         with pinned(self.core):
             self.process = subprocess.Popen(
-                argv, cwd=ROOT, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+                argv,
+                cwd=ROOT,
+                env=self.env,
+                stdin=subprocess.PIPE if self.talks else None,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
             )
         self._reader.start()
         try:
@@ -167,6 +175,13 @@ class Server:
                 self._more.wait(left)
         return found
 
+    def tell(self, line: str) -> None:
+        """Write it a line."""
+        assert self.process is not None
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+
     def __exit__(self, *_: object) -> None:
         process = self.process
         if process is not None and process.poll() is None:
@@ -179,6 +194,8 @@ class Server:
         if process is not None and process.stdout is not None:
             self._reader.join()
             process.stdout.close()
+        if process is not None and process.stdin is not None:
+            process.stdin.close()
         if self._folder is not None:
             self._folder.cleanup()
 

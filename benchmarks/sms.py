@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any
 
 from benchmarks.clients import SERVICE_NUMBER, TEXT, WINDOW
 from benchmarks.contenders import NODE_SMPP, PYTHON_PACKAGES
@@ -261,3 +261,136 @@ def compare(
                 f"SMSC {cost.smsc_share:.0%} of its core"
             )
     return table
+
+
+# ── many open invitations ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(slots=True)
+class OpenInvitations:
+    """The cost of the same messages beside few and beside many open invitations of others."""
+
+    few: int
+    many: int
+    beside_few: list[Cost] = field(default_factory=list)
+    beside_many: list[Cost] = field(default_factory=list)
+    file_mb: float = 0.0
+    """Of the database with many."""
+
+    def ratios(self, what: Callable[[Cost], float]) -> list[float]:
+        """Round by round."""
+        return [what(many) / what(few) for few, many in zip(self.beside_few, self.beside_many, strict=True)]
+
+
+def _fill(folder: Path, count: int) -> None:
+    argv = [sys.executable, "-m", "benchmarks.invitations", str(folder), str(count)]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BenchError(f"the database could not be filled:\n{done.stderr[-2000:]}")
+
+
+def open_invitations(load: SmsLoad, cores: Cores, tell: Callable[[str], None]) -> OpenInvitations:
+    """Send the same messages beside `load.few` and `load.many` open invitations, in turn.
+
+    Both databases are filled once and keep what each round adds: the same for both.
+    """
+    [client] = (one for one in SMS_CLIENTS if one.key == QUEUE)
+    count = round(load.messages * client.share)
+    outcome = OpenInvitations(load.few, load.many)
+    with tempfile.TemporaryDirectory(prefix="huiyin-bench-") as temporary:
+        folders = {name: Path(temporary, name) for name in ("few", "many")}
+        for name, number in (("few", load.few), ("many", load.many)):
+            folders[name].mkdir()
+            began = perf_counter()
+            _fill(folders[name], number)
+            tell(f"filled with {number:,} open invitations in {perf_counter() - began:.0f} s")
+        outcome.file_mb = (folders["many"] / "bench.db").stat().st_size / 1e6
+        os.sync()  # the fill's own writing to the disk is not part of a round
+        for number in range(1, load.rounds + 1):
+            first = 1 + number * (load.warm + count)
+            again = SmsClient(QUEUE, client.title, (*client.argv[:-1], str(first)))
+            for name, costs in (("few", outcome.beside_few), ("many", outcome.beside_many)):
+                costs.append(cost := run_client(again, count, load.warm, cores, folders[name]))
+                tell(f"round {number}: beside {name}: {cost.cpu:.0f} µs CPU, {cost.wall:.0f} µs a message")
+    return outcome
+
+
+# ── replies ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(slots=True)
+class Replies:
+    """Replies with so many unanswered at once; `per_second` and `p99` (ms) until each is stored and answered."""
+
+    unanswered: int
+    count: int
+    per_second: list[float] = field(default_factory=list)
+    p50: list[float] = field(default_factory=list)
+    p99: list[float] = field(default_factory=list)
+    rated_per_second: list[float] = field(default_factory=list)
+    """Until the last of them has become a rating."""
+
+
+@dataclass(slots=True)
+class Commits:
+    """A bare loop of INSERT and COMMIT on SQLite with synchronous=FULL: what the disk allows."""
+
+    per_second: list[float] = field(default_factory=list)
+    p99: list[float] = field(default_factory=list)
+    """Milliseconds."""
+
+
+def _commit_loop(core: int, commits: int = 500) -> tuple[float, float]:
+    """Commits a second, and the 99th percentile of one in ms."""
+    with tempfile.TemporaryDirectory(prefix="huiyin-bench-") as folder, pinned(core):
+        raw = sqlite3.connect(f"{folder}/loop.db", isolation_level=None)
+        raw.execute("PRAGMA journal_mode=WAL")
+        raw.execute("PRAGMA synchronous=FULL")
+        raw.execute("CREATE TABLE rows (id INTEGER PRIMARY KEY, body BLOB)")
+        times = []
+        for _ in range(commits):
+            began = perf_counter()
+            raw.execute("BEGIN IMMEDIATE")
+            raw.execute("INSERT INTO rows (body) VALUES (?)", (b"x" * 300,))
+            raw.execute("COMMIT")
+            times.append(perf_counter() - began)
+        raw.close()
+    times.sort()
+    return commits / sum(times), times[commits * 99 // 100] * 1000
+
+
+def replies(load: SmsLoad, cores: Cores, tell: Callable[[str], None]) -> tuple[list[Replies], Commits]:
+    """Replies as fast as the number of unanswered ones allows, each of a citizen with an open invitation."""
+    table = [Replies(unanswered, count) for unanswered, count in load.replies.items()]
+    commits = Commits()
+    for number in range(1, load.rounds + 1):
+        per_second, p99 = _commit_loop(cores.server)
+        commits.per_second.append(per_second)
+        commits.p99.append(p99)
+        tell(f"round {number}: bare commit loop: {per_second:,.0f} a second, p99 {p99:.1f} ms")
+        for one in table:
+            _reply_round(one, load, cores)
+            tell(
+                f"round {number}: {one.unanswered} unanswered: {one.per_second[-1]:,.0f} replies a second stored, "
+                f"p99 {one.p99[-1]:.1f} ms; rated {one.rated_per_second[-1]:,.0f} a second"
+            )
+    return table, commits
+
+
+def _reply_round(one: Replies, load: SmsLoad, cores: Cores) -> None:
+    warm = min(load.warm, one.count // 4)
+    fired = [str(number) for number in (one.unanswered, warm, one.count, 1)]
+    peer = Server((sys.executable, "-m", "benchmarks.smsc_peer", "replies", *fired), cores.generator, talks=True)
+    with tempfile.TemporaryDirectory(prefix="huiyin-bench-") as folder, peer:
+        argv = [sys.executable, "-m", "benchmarks.clients.huiyin_sms", str(peer.port), str(warm), str(one.count)]
+        with Client([*argv, folder, "1", "replies"], cores.server, peer) as process:
+            peer.wait_for("^warm$", LIMIT)
+            peer.tell("")
+            report = json.loads(peer.wait_for("^done (.*)$", LIMIT)[1])
+            seconds = float(process.expect("rated"))
+            process.end()
+            peer.tell("")
+    one.per_second.append(one.count / report["seconds"])
+    one.p50.append(report["p50"])
+    one.p99.append(report["p99"])
+    one.rated_per_second.append((warm + one.count) / seconds)

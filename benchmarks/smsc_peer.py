@@ -19,7 +19,7 @@ import struct
 import sys
 import time
 
-from benchmarks.clients import SERVICE_NUMBER, TEXT, citizen, go_on, say
+from benchmarks.clients import CODE, SERVICE_NUMBER, TEXT, citizen, go_on, hear, say
 
 _HEADER = struct.Struct(">IIII")
 _BINDS = {0x1, 0x2, 0x9}
@@ -30,14 +30,10 @@ _ENQUIRE_LINK, _ENQUIRE_LINK_RESP = 0x15, 0x8000_0015
 _RESPONSE = 0x8000_0000
 _TEXT = TEXT.encode("utf-16-be")
 _RECEIPT_TEXT = b"id:%010d sub:001 dlvrd:001 submit date:2603031200 done date:2603031200 stat:DELIVRD err:000 text:"
-_RECEIPT = (
-    b"\0\1\1%b\0\0\1%b\0\4\0\0\0\0\0\0\0\0" + bytes([len(_RECEIPT_TEXT) - len("%010d") + 10]) + _RECEIPT_TEXT
-)
+_RECEIPT = b"\0\1\1%b\0\0\1%b\0\4\0\0\0\0\0\0\0\0" + bytes([len(_RECEIPT_TEXT) - len("%010d") + 10]) + _RECEIPT_TEXT
 """The body of a deliver_sm, but for the numbers and the message id."""
 _SYSTEM_ID = b"smsc\0"
 _READ = 262_144
-CODE = "00"
-"""The extension code that a citizen's first invitation has."""
 
 
 class Odd(Exception):
@@ -140,7 +136,23 @@ def replies(unanswered: int, warm: int, count: int, first: int) -> None:
         "p99": latency[min(len(latency) - 1, len(latency) * 99 // 100)] * 1000,
         "most": latency[-1] * 1000,
     }
-    go_on(f"done {json.dumps(report)}")
+    say(f"done {json.dumps(report)}")
+    _keep_up(peer)
+    hear()
+
+
+def _keep_up(peer: socket.socket) -> None:
+    """Answers what the client asks until it closes."""
+    kept = b""
+    while data := peer.recv(_READ):
+        kept += data
+        while len(kept) >= 16:
+            length, command, status, sequence = _HEADER.unpack_from(kept)
+            if len(kept) < length:
+                break
+            if answer := _session(command, status, sequence):
+                peer.sendall(answer)
+            kept = kept[length:]
 
 
 def _fire(peer: socket.socket, unanswered: int, first: int, count: int) -> list[float]:

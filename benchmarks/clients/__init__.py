@@ -11,11 +11,13 @@ import os
 import sys
 from typing import NoReturn
 
-__all__ = ["SERVICE_NUMBER", "SIGNATURE", "TEXT", "WINDOW", "citizen", "fail", "go_on", "hear", "say"]
+__all__ = ["CODE", "SERVICE_NUMBER", "SIGNATURE", "TEXT", "WINDOW", "citizen", "fail", "go_on", "hear", "say"]
 
 WINDOW = 50
 """Submits without a response at once."""
 SERVICE_NUMBER = "1069012345001"
+CODE = "00"
+"""The extension code that a citizen's first invitation has."""
 SIGNATURE = "市民服务台"
 TEXT = (
     f"【{SIGNATURE}】您反映的事项已办结，请对办理结果作出评价，"

@@ -1,4 +1,4 @@
-"""The floor: ready bytes on asyncio, headers looked at, nothing known of a message. What the SMSC and the machine allow."""
+"""The floor: asyncio, ready bytes, nothing looked at but headers. What the SMSC and the machine allow."""
 
 from __future__ import annotations
 
