@@ -43,7 +43,7 @@ from zope.interface import implementer
 
 from models.futures import Timer
 from sms.pace import Backoff, Pace
-from sms.pdu import Status, Submit, status_name
+from sms.pdu import Status, Submit, UnfitField, bind, status_name
 from sms.session import (
     Answer,
     Answered,
@@ -73,6 +73,7 @@ __all__ = [
     "NoRoom",
     "Submit",
     "SubmitResult",
+    "UnfitField",
     "UnusableTrust",
 ]
 
@@ -80,6 +81,12 @@ log = structlog.get_logger(__name__)
 
 STABLE_SECONDS = 10.0
 """A session bound for less failed, as far as the next wait is concerned."""
+KINDS_KEPT = 200
+"""Kinds of unasked PDUs, and statuses, that are counted apart: an SMSC can make up four thousand million of each."""
+OTHER_STATUS = -1
+"""What the statuses beyond those are counted as."""
+_KINDS_LOGGED = 20
+"""A connection."""
 _LINGER_SECONDS = 3.0
 """For what is still to be written when a connection is closed."""
 _REMEMBERED = 64
@@ -132,6 +139,17 @@ class LinkStatistics:
     bytes_in: int = 0
     bytes_out: int = 0
 
+    def notice(self, noticed: Noticed) -> None:
+        """Counts what should not have come."""
+        key = (noticed.notice.value, noticed.what)
+        if key not in self.noticed and len(self.noticed) >= KINDS_KEPT:
+            key = (noticed.notice.value, "other")
+        self.noticed[key] += 1
+
+    def status(self, counter: Counter[int], status: int) -> None:
+        """Counts a status of the SMSC's."""
+        counter[status if status in counter or len(counter) < KINDS_KEPT else OTHER_STATUS] += 1
+
 
 class LinkEvents(Protocol):
     """The link's owner. Called in the reactor's thread."""
@@ -166,6 +184,7 @@ class Link:
 
     Raises:
         UnusableTrust: `tls_ca` cannot be read.
+        UnfitField: a sign in `system_id`, `password` or `system_type` that no bind can hold.
     """
 
     def __init__(
@@ -187,6 +206,8 @@ class Link:
         self._events = events
         self._log = log.bind(link=options.name)
         self._pace = Pace(options.segments_per_second, reactor.seconds())
+        names = {"system_id": options.system_id, "password": options.password, "system_type": options.system_type}
+        bind(Role.TRANSCEIVER.value, 1, **names)  # so that what cannot be sent is told now
         roles = (Role.TRANSCEIVER,) if options.bind == "transceiver" else (Role.TRANSMITTER, Role.RECEIVER)
         endpoint = _endpoint(options, reactor)
         self._legs = [_Leg(self, role, endpoint, reactor, random) for role in roles]
@@ -238,8 +259,6 @@ class Link:
         if self._room_timer is not None:
             self._room_timer.cancel()
             self._room_timer = None
-        if was_up:
-            self._tell(self._events.down, "stopped")
         for leg in self._legs:
             leg.drain()
         self._schedule()
@@ -257,6 +276,8 @@ class Link:
         self.state = LinkState.STOPPED
         self.problem = "stopped"
         self._log.info("link stopped")
+        if was_up:
+            self._tell(self._events.down, "stopped")
 
     def room(self) -> int:
         """How many submits may be handed over now: window, pace and slow-down."""
@@ -350,7 +371,7 @@ class Link:
             result, status, _ = answer
             self.statistics.submits[result] += 1
             if status:
-                self.statistics.statuses[status] += 1
+                self.statistics.status(self.statistics.statuses, status)
                 if result in _BUSY:
                     self._slow(submitted_at, status)
             try:
@@ -366,7 +387,7 @@ class Link:
                 self._log.exception("a delivery was not taken; the SMSC is told to send it again")
                 self.respond(delivery, _LATER)
         elif isinstance(event, Noticed):
-            self.statistics.noticed[event.notice.value, event.what] += 1
+            self.statistics.notice(event)
             leg.noticed(event)
         elif isinstance(event, Bound):
             self.statistics.binds += 1
@@ -575,7 +596,7 @@ class _Leg:
 
     def noticed(self, noticed: Noticed) -> None:
         """Logs what should not have come, once a kind and connection: an SMSC may send it a thousand times a second."""
-        if noticed not in self._told:
+        if noticed not in self._told and len(self._told) < _KINDS_LOGGED:
             self._told.add(noticed)
             self._log.warning(
                 "the SMSC sent what it should not; answered, counted and passed over",
@@ -586,7 +607,7 @@ class _Leg:
     def ended(self, event: Ended) -> None:
         """The session is over: writes its last words and closes the connection."""
         if event.end is End.REFUSED:
-            self._link.statistics.refusals[event.status] += 1
+            self._link.statistics.status(self._link.statistics.refusals, event.status)
             self._reason = f"bind refused: {status_name(event.status)}"
             self._hopeless = event.status in _NEEDS_A_PERSON
         elif event.end is not End.LOST:

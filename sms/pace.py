@@ -25,6 +25,8 @@ PAUSE_FIRST = 0.5
 PAUSE_MOST = 8.0
 STEP = 1.5
 STEP_SECONDS = 2.0
+SHORTEST = 0.01
+"""Seconds; no configuration makes a tight loop of it."""
 UNLIMITED = 1_000_000.0
 _BURST_SECONDS = 0.02
 _GLANCE = 0.1
@@ -139,8 +141,8 @@ class Backoff:
     """
 
     def __init__(self, first: float, most: float, random: Callable[[], float]) -> None:
-        self._first = first
-        self._most = max(first, most)
+        self._first = max(first, SHORTEST)
+        self._most = max(self._first, most)
         self._random = random
         self._failures = 0
 

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.ssl import DefaultOpenSSLContextFactory
 
 from sms import pdu
-from sms.link import Answer, Link, LinkState, NoRoom, SubmitResult, UnusableTrust
+from sms.link import KINDS_KEPT, Answer, Link, LinkState, NoRoom, SubmitResult, UnusableTrust
 from sms.pdu import Command, Status, UnfitField
 from tests.sms.link.certificates import Authority
 from tests.sms.link.rig import MESSAGE, OPTIONS, Owner, Smsc, line, on_reactor, passed, reactor
@@ -334,6 +334,27 @@ async def test_an_smsc_that_does_not_read_is_not_written_to_without_end() -> Non
         assert at.owner.downs == []
 
 
+@on_reactor
+async def test_a_flood_of_nonsense_fills_neither_the_log_nor_the_counters() -> None:
+    with capture_logs() as logs:
+        async with line() as at:
+            peer = await at.up()
+            for command in range(0x1000, 0x1000 + 2 * KINDS_KEPT):
+                peer.send(pdu.pdu(command, 0, 1) * 3)
+            await peer.everything_read()
+            assert len(peer.of(Command.GENERIC_NACK)) == 6 * KINDS_KEPT
+            counted = at.link.statistics.noticed
+            assert sum(counted.values()) == 6 * KINDS_KEPT
+            assert len(counted) == KINDS_KEPT + 1
+    assert len([entry for entry in logs if entry["log_level"] == "warning"]) == 20
+
+
+def test_a_password_that_no_bind_can_hold_is_told_at_once() -> None:
+    with pytest.raises(UnfitField, match="password") as told:
+        Link(replace(OPTIONS, password="密码"), reactor(), Owner())
+    assert "密码" not in str(told.value)
+
+
 # ── the owner's faults ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -392,6 +413,7 @@ async def test_stop_waits_for_what_is_under_way_and_unbinds() -> None:
         at.link.respond(owner.deliveries[0], 0)
         await stopping
         assert results(owner) == [(1, ACCEPTED)]
+        assert owner.order[-1] == "down"
         kinds = [came.command for came in peer.received if came.command != Command.ENQUIRE_LINK_RESP]
         assert kinds[-2:] == [Command.DELIVER_SM_RESP, Command.UNBIND]
 

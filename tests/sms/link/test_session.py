@@ -526,5 +526,7 @@ class AnyOrder(RuleBasedStateMachine):
             assert (answer.result is not SubmitResult.NOT_SENT) == (token in left), (token, answer)
 
 
-AnyOrder.TestCase.settings = settings(deadline=None, stateful_step_count=60)
+AnyOrder.TestCase.settings = settings(
+    max_examples=min(settings().max_examples, 1500), deadline=None, stateful_step_count=60
+)
 TestAnyOrder = AnyOrder.TestCase
