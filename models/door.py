@@ -186,6 +186,19 @@ class Unit:
         if not inside and (self.is_sqlite or self._begun):
             raise TransactionLost("the database ended the transaction by itself")
 
+    @property
+    def dialect(self) -> Dialect:
+        return self._dialect
+
+    def fetch(self, text: str, parameters: Any) -> Sequence[Any]:
+        """The driver's own rows, for `models.reads.Read`."""
+        result: Any = self._connection.exec_driver_sql(text, parameters)
+        rows: Sequence[Any] = result.cursor.fetchall()
+        result.close()
+        self._begun = True
+        self.check()
+        return rows
+
     def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
         """A SQLAlchemy statement, for reads and for rare writes."""
         result = self._connection.execute(statement, parameters)

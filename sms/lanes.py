@@ -13,7 +13,8 @@ from datetime import date, datetime
 from config.keymap import KeyMap
 from config.settings import Settings, SmsLink
 from config.texts import Texts
-from intake.outgoing import OUR_OWN_ACCORD, Claimed, HandedSegment, ToSend, Unsendable
+from intake.claims import Claimed, HandedSegment, ToSend, Unsendable
+from intake.outgoing import OUR_OWN_ACCORD
 from models.privacy import Keyring
 from models.terms import MessageKind, Satisfaction
 from sms.link import Link, LinkOptions, Submit
@@ -194,11 +195,15 @@ class Outgoing:
     open: int
     """Segments without a final answer."""
     since: float
+    """When it was claimed, in the reactor's seconds."""
+    number_hash: bytes = b""
+    several: bool = False
+    """It has several segments, whether or not all of them go now."""
     failed: str | None = None
     unknown: bool = False
     unsent: bool = False
-    later: bool = False
-    """The SMSC refused it for now."""
+    refused: str | None = None
+    """The SMSC refused it for now: by what status."""
 
 
 @dataclass(slots=True)
@@ -212,7 +217,10 @@ class Lane:
     partners: tuple[str, ...]
     queue: deque[tuple[Outgoing, int, Submit]] = field(default_factory=deque)
     claiming: bool = False
-    blocked_running: int = 0
+    claim_again: bool = False
+    """Something became due while it was claiming."""
+    blocked: set[str] = field(default_factory=set)
+    """Messages blocked for their content, one after the other."""
     rests_until: float | None = None
     rests_because: str = ""
 

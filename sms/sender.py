@@ -3,22 +3,24 @@
 Rules kept here:
 
 1. Only what is stored as handed is given to a link (intake/outgoing.py, rule 2); what a link did not send goes back.
-2. A message that the SMSC is too busy for (0x58, 0x14) goes again over the same link, in front, for HOLD seconds; then
-   it goes back to the queue, where a partner may take it. The link itself slows down (sms/pace.py).
-3. What was written and not answered is unknown; it is settled by a receipt, or goes once more (intake/outgoing.py).
+2. A message that the SMSC is too busy for (0x58, 0x14) goes again over the same link, in front. What a link has not got
+   HOLD seconds after it was claimed goes back to the queue, where a partner may take it: nothing waits here for longer
+   than its lease. The link itself slows down (sms/pace.py).
+3. What was written and not answered is unknown; it is settled by a receipt, or goes once more (intake/answers.py).
 4. A receipt is answered when it is stored; not stored, the SMSC is told to send it again.
 5. BLOCKED texts blocked for their content, one after the other, and the link rests, with an alarm: to go on would cost
    the service number. It rests too while `require_approved` finds a text that was not approved.
-6. Answers and receipts of one turn of the reactor are stored together.
+6. Answers of one turn of the reactor are stored together and in their order: the next ones wait for these to be stored,
+   however often that takes. Receipts of one turn are stored together.
+7. Of a message that has failed by one segment no other goes out any more.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -27,26 +29,15 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from config.receipts import ReceiptClass
-from intake.outgoing import (
-    Claimed,
-    ClaimMessages,
-    Fate,
-    Matched,
-    NoteReceipts,
-    Outcome,
-    PutBack,
-    ReceiptFacts,
-    ReceiptRules,
-    SegmentAnswer,
-    StoreAnswers,
-    Terms,
-)
+from intake.answers import Fate, GivenBack, Outcome, SegmentAnswer, StoreAnswers
+from intake.claims import Claimed, ClaimMessages, Terms
+from intake.receipts import Noted, NoteReceipts, ReceiptFacts, ReceiptRules
 from models.clock import Clock
-from models.door import Command, Door
+from models.door import Door
 from models.futures import Timer, Wakeups
 from models.terms import MessageState
 from sms.lanes import Lane, Outgoing
-from sms.link import Answer, Delivery, Link, Submit, SubmitResult
+from sms.link import Answer, Delivery, Link, LinkState, Submit, SubmitResult
 from sms.pdu import Status, UnfitField, status_name
 from sms.receipts import stored_id
 
@@ -66,6 +57,7 @@ _FOR_NOW = frozenset(
     map(int, (Status.ESME_RSYSERR, Status.ESME_RSUBMITFAIL, Status.ESME_RX_T_APPN, Status.ESME_RX_R_APPN))
 )
 """Statuses that say nothing about the message: it goes again a minute later, once."""
+_SAYS_NOTHING = frozenset({ReceiptClass.INTERMEDIATE, ReceiptClass.UNKNOWN})
 _OK = 0
 _AGAIN = int(Status.ESME_RSYSERR)
 
@@ -115,10 +107,13 @@ class Sender:
         self.lanes: dict[str, Lane] = {}
         self._answers: list[SegmentAnswer] = []
         self._outcomes: list[Outcome] = []
-        self._back: list[tuple[str, Any]] = []
+        self._back: list[GivenBack] = []
         self._receipts: list[tuple[Link, Delivery, ReceiptFacts]] = []
         self._turn: Timer | None = None
-        self._stores: set[Deferred[Any]] = set()
+        self._storing = False
+        """Answers are being stored, or wait to be stored again; the next ones wait behind them."""
+        self._again: Timer | None = None
+        self._under_way: set[Deferred[Any]] = set()
         self._idle: Deferred[None] | None = None
         self._stopping = False
 
@@ -145,12 +140,16 @@ class Sender:
             return False
         if self._reactor.seconds() < lane.rests_until:
             return True
-        lane.rests_until, lane.rests_because, lane.blocked_running = None, "", 0
+        lane.rests_until, lane.rests_because = None, ""
+        lane.blocked.clear()
         log.info("link goes on", link=lane.name)
         return False
 
     def _claim(self, lane: Lane) -> None:
-        if lane.claiming or self._stopping or self._rests(lane) or lane.link.room() <= 0:
+        if lane.claiming:
+            lane.claim_again = True
+            return
+        if self._stopping or self._rests(lane) or lane.link.room() <= 0:
             return
         window = lane.settings.window
         # Enough that the link is never without, not so much that a crash leaves many unknown.
@@ -158,42 +157,49 @@ class Sender:
         wanted = min(CLAIM, ahead - len(lane.queue))
         if wanted <= 0 or len(lane.queue) > window // 2:
             return
-        lane.claiming = True
+        lane.claiming, lane.claim_again = True, False
         now = self._clock.now()
         command = ClaimMessages(lane.name, lane.claims, wanted, now, self._terms, partial(lane.writer.write, now=now))
         waiting = self._wakeups.deferred(self._door.submit(command))
-        waiting.addCallbacks(partial(self._claimed, lane, wanted), partial(self._not_claimed, lane))
+        self._keep(waiting.addCallbacks(partial(self._claimed, lane, wanted), partial(self._not_claimed, lane)))
 
     def _claimed(self, lane: Lane, wanted: int, claimed: list[Claimed]) -> None:
         lane.claiming = False
         now = self._reactor.seconds()
-        if claimed:
-            self._fault("claimed")
+        self._fault("claimed")
         for message in claimed:
-            outgoing = Outgoing(message.id, len(message.segments), now)
+            outgoing = Outgoing(message.id, len(message.segments), now, message.number_hash, message.total > 1)
             if not message.segments:
                 self._ended(outgoing)
             for segment in message.segments:
                 assert isinstance(segment.wire, Submit)
                 lane.queue.append((outgoing, segment.number, segment.wire))
         self.statistics.claimed += len(claimed)
-        if self._stopping or lane.link.room() <= 0:
-            self._take_back_if_down(lane)
+        if self._stopping or lane.link.state is not LinkState.UP or self._rests(lane):
+            self._take_back(lane)
+            return
         self._pump(lane)
-        if len(claimed) == wanted:
+        if len(claimed) == wanted or lane.claim_again:
             self._claim(lane)
 
-    def _not_claimed(self, lane: Lane, failure: Any) -> None:
+    def _not_claimed(self, lane: Lane, failure: Failure) -> None:
         lane.claiming = False
         log.warning(
-            "no messages could be claimed; tried again at the next tick", link=lane.name, cause=str(failure.type)
+            "no messages could be claimed; tried again at the next tick",
+            link=lane.name,
+            cause=failure.type.__name__ if failure.type else "",
         )
 
     def _pump(self, lane: Lane) -> None:
         link, queue = lane.link, lane.queue
+        held_since = self._reactor.seconds() - HOLD
         while queue and (room := link.room()) > 0:
-            for _ in range(min(room, len(queue))):
+            while queue and room > 0:
                 outgoing, number, submit = token = queue.popleft()
+                if outgoing.failed is not None or outgoing.since < held_since:
+                    self._answer(outgoing, number, Fate.NOT_SENT)
+                    continue
+                room -= 1
                 try:
                     link.submit(submit, (lane, token))
                 except UnfitField:
@@ -219,20 +225,28 @@ class Sender:
         if result is SubmitResult.ACCEPTED:
             self._fault("answered")
             self._answer(outgoing, number, Fate.ACCEPTED, smsc_id=stored_id(answer.message_id) or None)
-        elif result in _BUSY and not self._stopping and self._reactor.seconds() - outgoing.since < HOLD:
+        elif result in _BUSY and self._holds(lane, outgoing):
             lane.queue.appendleft(waiting)
+            self._pump(lane)  # not now, as a rule; but asking for room is what makes the link tell of it
+            return
         elif result in _BUSY or result is SubmitResult.NOT_SENT:
             self._answer(outgoing, number, Fate.NOT_SENT)
         elif result is SubmitResult.UNKNOWN:
             self._answer(outgoing, number, Fate.UNKNOWN)
         elif answer.status in _FOR_NOW and result is SubmitResult.REJECTED:
-            outgoing.later = True
+            outgoing.refused = status_name(answer.status)
             self._answer(outgoing, number, Fate.NOT_SENT, status=answer.status)
         else:
             reason = status_name(answer.status) if result is SubmitResult.REJECTED else "generic_nack"
             self._answer(outgoing, number, Fate.FAILED, status=answer.status, reason=reason)
         if not lane.queue:
             self._claim(lane)
+
+    def _holds(self, lane: Lane, outgoing: Outgoing) -> bool:
+        """A segment the SMSC was too busy for stays with its link."""
+        if self._stopping or outgoing.failed is not None or self._reactor.seconds() - outgoing.since >= HOLD:
+            return False
+        return lane.link.state is LinkState.UP and not self._rests(lane)
 
     def _answer(
         self,
@@ -258,25 +272,26 @@ class Sender:
 
     def _ended(self, outgoing: Outgoing) -> None:
         """Every segment of a message has its answer."""
-        now = self._clock.now()
         if outgoing.failed is not None:
-            self._outcomes.append(Outcome(outgoing.id, MessageState.FAILED, outgoing.failed[:64], None))
-            self.statistics.messages["failed"] += 1
+            self._outcome(outgoing, MessageState.FAILED, reason=outgoing.failed)
             self.statistics.failures[outgoing.failed] += 1
         elif outgoing.unknown:
-            self._outcomes.append(Outcome(outgoing.id, MessageState.UNKNOWN, None, now + self._unknown_after))
-            self.statistics.messages["unknown"] += 1
+            self._outcome(outgoing, MessageState.UNKNOWN, settle_at=self._clock.now() + self._unknown_after)
         elif outgoing.unsent:
-            self._back.append((outgoing.id, now + _REFUSED_FOR_NOW if outgoing.later else None))
+            again = None if outgoing.refused is None else self._clock.now() + _REFUSED_FOR_NOW
+            self._back.append(GivenBack(outgoing.id, again, outgoing.refused))
             self.statistics.messages["put_back"] += 1
         else:
-            self._outcomes.append(Outcome(outgoing.id, MessageState.SENT, None, None))
-            self.statistics.messages["sent"] += 1
+            self._outcome(outgoing, MessageState.SENT)
         self._soon()
 
-    def _take_back_if_down(self, lane: Lane) -> None:
-        if self._stopping or lane.link.problem or self._rests(lane):
-            self._take_back(lane)
+    def _outcome(
+        self, outgoing: Outgoing, state: MessageState, *, reason: str | None = None, settle_at: datetime | None = None
+    ) -> None:
+        self._outcomes.append(
+            Outcome(outgoing.id, state, reason, settle_at, outgoing.number_hash, several=outgoing.several)
+        )
+        self.statistics.messages[state.value] += 1
 
     def _take_back(self, lane: Lane) -> None:
         """What was claimed for a link and not given to it: others may take it."""
@@ -299,34 +314,33 @@ class Sender:
         command = NoteReceipts(tuple(facts for _, _, facts in batch), self._clock.now(), self._rules)
         waiting = self._wakeups.deferred(self._door.submit(command))
 
-        def stored(matched: list[Matched]) -> None:
-            self._fault("receipt-stored")
+        def stored(noted: Noted) -> None:
             for link, delivery, _ in batch:
                 link.respond(delivery, _OK)
-            self.statistics.receipts_kept += len(batch) - len(matched)
-            self._learn(matched)
+            self._learn(noted)
 
-        def not_stored(failure: Any) -> None:
+        def not_stored(_: Failure) -> None:
             log.error("receipts were not stored; the SMSC sends them again", receipts=len(batch))
-            for link, delivery, _ in batch:
+            for link, delivery, _fact in batch:
                 link.respond(delivery, _AGAIN)
 
         self._keep(waiting.addCallbacks(stored, not_stored))
 
-    def _learn(self, matched: Sequence[Matched]) -> None:
+    def _learn(self, noted: Noted) -> None:
         """What receipts say about the links."""
+        self.statistics.receipts_kept += noted.kept
         again = False
-        for one in matched:
+        for one in noted.matched:
             self.statistics.receipts[one.kind.value] += 1
             again = again or one.kind in (ReceiptClass.NO_ROUTE, ReceiptClass.LATER)
             lane = self.lanes.get(one.link)
-            if lane is None or one.kind is ReceiptClass.INTERMEDIATE:
+            if lane is None or one.kind in _SAYS_NOTHING:
                 continue
             if one.kind is not ReceiptClass.BLOCKED:
-                lane.blocked_running = 0
+                lane.blocked.clear()
                 continue
-            lane.blocked_running += 1
-            if lane.blocked_running == BLOCKED:
+            lane.blocked.add(one.message_id)
+            if len(lane.blocked) >= BLOCKED and lane.rests_until is None:
                 self.rest(lane, self._blocked_pause, f"{BLOCKED} texts blocked for their content, one after the other")
         if again:
             self.wake()
@@ -338,57 +352,60 @@ class Sender:
             self._turn = self._reactor.callLater(0, self._flush)
 
     def _flush(self) -> None:
+        if self._turn is not None and self._turn.active():
+            self._turn.cancel()
         self._turn = None
-        if self._answers or self._outcomes:
-            answers, self._answers = tuple(self._answers), []
-            outcomes, self._outcomes = tuple(self._outcomes), []
-            self._keep(self._store(StoreAnswers(answers, outcomes, self._clock.now(), self._rules), self._early))
-        if self._back:
-            back, self._back = tuple(self._back), []
-            self._keep(self._store(PutBack(back, self._clock.now()), self._put_back))
         if self._receipts:
             self._store_receipts()
+        if not self._storing and (self._answers or self._outcomes or self._back):
+            self._store_answers()
 
-    def _early(self, matched: list[Matched]) -> None:
-        self.statistics.receipts_kept -= len(matched)
-        self._learn(matched)
-
-    def _put_back(self, _: None) -> None:
-        if not self._stopping:
-            self.wake()
-
-    def _store(self, command: Command[Any], then: Callable[[Any], None]) -> Deferred[None]:
+    def _store_answers(self) -> None:
         """Stores what happened, however often it takes: it has happened."""
+        self._storing = True
+        answers, self._answers = self._answers, []
+        outcomes, self._outcomes = self._outcomes, []
+        back, self._back = self._back, []
+        command = StoreAnswers(
+            tuple(answers), tuple(outcomes), tuple(back), self._terms.owner, self._clock.now(), self._rules
+        )
 
-        async def store() -> None:
-            while True:
-                future: Future[Any] = self._door.submit(command)
-                try:
-                    result = await self._wakeups.deferred(future)
-                except Exception as error:  # noqa: BLE001 (whatever keeps the database from it)
-                    if self._stopping:
-                        log.error("the end came before this was stored; it is settled at the next start")
-                        return
-                    log.warning("answers were not stored; tried again", cause=type(error).__name__)
-                    again: Deferred[None] = Deferred()
-                    self._reactor.callLater(_AGAIN_SECONDS, again.callback, None)
-                    await again
-                else:
-                    then(result)
-                    return
+        def stored(noted: Noted) -> None:
+            self._storing = False
+            self._learn(noted)
+            if back and not self._stopping:
+                self.wake()
+            self._flush()
 
-        return Deferred.fromCoroutine(store())
+        def not_stored(failure: Failure) -> None:
+            if self._stopping:
+                self._storing = False
+                log.error("the end came before this was stored; it is settled at the next start", answers=len(answers))
+                return
+            self._answers[:0] = answers
+            self._outcomes[:0] = outcomes
+            self._back[:0] = back
+            log.warning("answers were not stored; tried again", cause=failure.type.__name__ if failure.type else "")
+            self._again = self._reactor.callLater(_AGAIN_SECONDS, self._store_again)
+
+        waiting = self._wakeups.deferred(self._door.submit(command))
+        self._keep(waiting.addCallbacks(stored, not_stored))
+
+    def _store_again(self) -> None:
+        self._again, self._storing = None, False
+        self._flush()
 
     def _keep(self, waiting: Deferred[Any]) -> None:
-        self._stores.add(waiting)
+        """Something of ours is with the database: the end waits for it."""
+        self._under_way.add(waiting)
 
         def ended(result: Any) -> None:
-            self._stores.discard(waiting)
+            self._under_way.discard(waiting)
             if isinstance(result, Failure):
-                log.error("storing failed", cause=result.type.__name__ if result.type else "")
-            if self._idle is not None and not self._stores:
-                self._idle.callback(None)
-                self._idle = None
+                log.error("what followed a write failed", cause=result.type.__name__ if result.type else "")
+            if self._idle is not None and not self._under_way:
+                idle, self._idle = self._idle, None
+                idle.callback(None)
 
         waiting.addBoth(ended)
 
@@ -402,9 +419,13 @@ class Sender:
 
     async def stored(self) -> None:
         """Returns when everything that happened is stored (or could not be)."""
-        if self._turn is not None:
-            self._turn.cancel()
-            self._flush()
-        if self._stores:
+        while True:
+            if self._again is not None:
+                self._again.cancel()
+                self._store_again()
+            if self._turn is not None:
+                self._flush()
+            if not self._under_way:
+                return
             self._idle = Deferred()
             await self._idle

@@ -24,17 +24,13 @@ from config.carriers import load_carriers
 from config.receipts import load_receipt_table
 from config.settings import Settings, SmsLink
 from config.texts import load_texts
+from intake.answers import SettleMessages
+from intake.claims import Terms
 from intake.conversation import ReplyRules
 from intake.decide import PushCalls
 from intake.inbound import HandOnPartial
 from intake.invitations import ExpireInvitations, InviteDue, SendingRules
-from intake.outgoing import (
-    ForgetReceipts,
-    ReceiptFacts,
-    ReceiptRules,
-    SettleMessages,
-    Terms,
-)
+from intake.receipts import ForgetReceipts, ReceiptFacts, ReceiptRules
 from intake.replies import Taken, TakingRules
 from models.clock import Clock
 from models.door import Command, Door
@@ -128,6 +124,7 @@ class SmsServer:
             extensions=self.routes.extensions,
             open_number=keyring.open,
         )
+        self._rules = ReceiptRules(self.hours.next_day, self.routes.other_carrier)
         longest = max((link.response_timeout for link in filled), default=timedelta())
         self.sender = Sender(
             door,
@@ -140,7 +137,7 @@ class SmsServer:
                 life=sms.invitation_life,
                 opening=self.hours.opening,
             ),
-            rules=ReceiptRules(self.hours.next_day, self.routes.other_carrier),
+            rules=self._rules,
             unknown_after=sms.unknown_after,
             blocked_pause=sms.blocked_pause.total_seconds(),
             fault=fault,
@@ -214,7 +211,9 @@ class SmsServer:
         node = self._owner.rpartition("/")[0]
         while self._door.database.is_sqlite:
             lost = await self._do(
-                SettleMessages(self._clock.now(), self.settings.sms.unknown_after, self._owner, node, restarted=True)
+                SettleMessages(
+                    self._clock.now(), self.settings.sms.unknown_after, self._owner, node, self._rules, restarted=True
+                )
             )
             if lost:
                 log.warning("messages of an earlier process are unknown; receipts settle them", messages=lost)
@@ -317,7 +316,7 @@ class SmsServer:
             if count < GROUP or self._stopping:
                 break
         unknown_after = self.settings.sms.unknown_after
-        while (count := await self._do(SettleMessages(now, unknown_after, self._owner, ""))) is not None:
+        while (count := await self._do(SettleMessages(now, unknown_after, self._owner, "", self._rules))) is not None:
             settled += count
             if count < GROUP or self._stopping:
                 break

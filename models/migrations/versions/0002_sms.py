@@ -207,7 +207,7 @@ def upgrade() -> None:
     op.create_table(
         "receipts",
         sa.Column("id", Id(), nullable=False),
-        sa.Column("link", sa.String(length=32), nullable=False),
+        sa.Column("links", sa.Text(), nullable=False),
         sa.Column("smsc_id", sa.String(length=80), nullable=True),
         sa.Column("forms", sa.Text(), nullable=True),
         sa.Column("number_hash", sa.LargeBinary(length=16), nullable=True),
@@ -241,7 +241,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=12), nullable=False),
         sa.Column("link", sa.String(length=32), nullable=False),
         sa.Column("smsc_id", sa.String(length=80), nullable=True),
-        sa.Column("status", sa.Integer(), nullable=True),
+        sa.Column("status", sa.BigInteger(), nullable=True),
         sa.Column("submitted_at", UtcTime(), nullable=False),
         sa.Column("answered_at", UtcTime(), nullable=True),
         sa.Column("receipt", sa.String(length=12), nullable=True),
