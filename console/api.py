@@ -478,7 +478,11 @@ def _tell_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
-        problems = [Problem(str(one["loc"][-1])[:64], str(one["msg"])) for one in error.errors()]
+        problems = [
+            # Of a list the last step is a place in it; the name before it tells which field.
+            Problem(next(str(step) for step in reversed(one["loc"]) if isinstance(step, str))[:64], str(one["msg"]))
+            for one in error.errors()
+        ]
         return ApiError(422, _MESSAGES[422], problems).response()
 
     @app.exception_handler(HTTPException)

@@ -70,7 +70,10 @@ def shown(moment: datetime | None) -> str | None:
     return None if moment is None else moment.astimezone(SHANGHAI).isoformat()
 
 
-_LIKE_A_NUMBER = re.compile(r"\d(?:[ \-]?\d){6,}")
+_LIKE_A_NUMBER = re.compile(
+    r"\d{7,}"  # written in one
+    r"|1[3-9]\d[ \-]\d{4}[ \-]\d{4}|0\d{2,3}[ \-]\d{7,8}"  # or in groups; a date is none
+)
 
 
 def mask_words(words: str | None) -> str | None:

@@ -97,9 +97,7 @@ def wakes() -> list[None]:
 
 
 @pytest.fixture
-def server(
-    door: Door, keyring: Keyring, clock: TurnedClock, hand: Hand, wakes: list[None]
-) -> Iterator[HealthServer]:
+def server(door: Door, keyring: Keyring, clock: TurnedClock, hand: Hand, wakes: list[None]) -> Iterator[HealthServer]:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     mount_api(app, door, keyring, clock, RULES, wake=lambda: wakes.append(None), limit=RateLimit(seconds=hand))
     made = HealthServer(app, Address("127.0.0.1", 0), "console.listen")
