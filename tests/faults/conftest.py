@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.faults.processes import Centre, Server
+from tests.faults.sms import SmsServer, Stage
 
 
 @pytest.fixture
@@ -25,6 +26,34 @@ def make_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
     def make(centre: Centre | None = None, **options: Any) -> Server:
         made.append(Server(tmp_path, centre, **options))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    made = Stage(tmp_path_factory.mktemp("sms"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def stage(standing: Stage) -> Iterator[Stage]:
+    """A stand-in centre and a stand-in SMSC that are up before and after the server, and do nothing wrong yet."""
+    yield standing
+    standing.reset()
+
+
+@pytest.fixture
+def make_sms_server(stage: Stage, tmp_path: Path) -> Iterator[Callable[..., SmsServer]]:
+    """A server with a link to the SMSC, not started; `name`: of its directory, for a second one."""
+    made: list[SmsServer] = []
+
+    def make(name: str = "server", **options: Any) -> SmsServer:
+        made.append(stage.server(tmp_path / name, **options))
         return made[-1]
 
     yield make
