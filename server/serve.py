@@ -34,6 +34,7 @@ from centre.outbox import Backlog, backlog
 from centre.payload import Site
 from centre.push import Pusher
 from centre.reconcile import DailyReconciliation
+from config.errors import ConfigurationError
 from config.profile import Profile, load_profile
 from config.settings import Settings
 from intake.decide import PushCalls
@@ -60,6 +61,7 @@ from server.logs import announce, bridge_twisted
 from server.metrics import Metrics
 from server.sms_metrics import sms_condition, sms_source
 from sms.link import UnusableTrust
+from sms.pdu import UnfitField
 from sms.server import SmsServer
 
 __all__ = [
@@ -249,7 +251,7 @@ class Process:
                 wake_push=wake,
                 fault=self.fault,
             )
-        except UnusableTrust as error:
+        except (ConfigurationError, UnfitField, UnusableTrust) as error:
             raise CannotDo(str(error)) from error
         self.metrics.watch(sms_source(sms, lambda: self._sms_figures))
         self.health.watch("sms", partial(sms_condition, sms))

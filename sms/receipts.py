@@ -228,7 +228,7 @@ def _fields(text: str) -> dict[str, str]:
     for key, value in found.items():
         value = value.strip(" \t\r\n\0,;|")
         if key not in ("submit", "done", "text"):
-            value = value.split(None, 1)[0] if value else ""
+            value = next(iter(value.split(None, 1)), "")
         found[key] = value
     return found
 
