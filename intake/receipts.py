@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, or_, select, update
 
 from config.receipts import ReceiptClass
 from intake.endings import Ending, end_invitations
@@ -278,13 +278,11 @@ _BY_IDS = Read(_SEGMENT.where(any_of(segments.c.smsc_id)), listed=True)
 _OF_NUMBERS = Read(
     _SEGMENT.where(
         any_of(messages.c.number_hash),
-        messages.c.state.in_(
-            [
-                MessageState.UNKNOWN.value,
-                MessageState.HANDED.value,
-                MessageState.QUEUED.value,
-                MessageState.FAILED.value,
-            ]
+        or_(
+            *(
+                messages.c.state == state.value
+                for state in (MessageState.UNKNOWN, MessageState.HANDED, MessageState.QUEUED, MessageState.FAILED)
+            )
         ),
     ),
     listed=True,
