@@ -1,7 +1,7 @@
 """`python -m benchmarks`: take the measurements, print them as one report, keep them in docs/performance.md.
 
-`make bench` calls it after tools/bench-programs.sh. A full run takes some minutes; `--quick` takes one round and few
-calls, to see that everything still runs, and its figures are never kept.
+`make bench` calls it after tools/bench-programs.sh. A full run takes many minutes; `--quick` takes one round and
+few calls, to see that everything still runs, and its figures are never kept.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import resource
 import sys
 from datetime import UTC, datetime
 
-from benchmarks import compare, layers, push, report, waiting
+from benchmarks import compare, layers, push, report, sms, waiting
 from benchmarks.contenders import CONTENDERS, PROFILED, WAITING, machine, versions
 from benchmarks.process import BenchError, choose_cores
 
-PARTS = ("cpu", "waiting", "push", "profile")
+PARTS = ("cpu", "waiting", "push", "sms", "open", "replies", "profile")
 
 
 def tell(line: str) -> None:
@@ -41,6 +41,13 @@ def main() -> int:
     outcome = report.Outcome(datetime.now(UTC), machine(), versions(), load)
     if not cores.apart:
         outcome.left_out.append("This machine has one core: server and generator shared it, the figures are rough.")
+    outcome.sms_load = sms_load = sms.QUICK if options.quick else sms.SmsLoad()
+    senders = []
+    for client in sms.SMS_CLIENTS:
+        if why := client.missing():
+            outcome.left_out.append(why)
+        else:
+            senders.append(client)
     here = []
     for contender in CONTENDERS:
         if why := contender.missing():
@@ -58,6 +65,12 @@ def main() -> int:
                     outcome.waiting.append(waiting.measure(contender, at_once, think, cores))
         if "push" in parts:
             outcome.push = [push.measure(load.rounds, 2_000 if options.quick else 20_000, cores, tell)]
+        if "sms" in parts:
+            outcome.sms = sms.compare(senders, sms_load, cores, tell)
+        if "open" in parts:
+            outcome.open_invitations = sms.open_invitations(sms_load, cores, tell)
+        if "replies" in parts:
+            outcome.replies, outcome.commits = sms.replies(sms_load, cores, tell)
         if "profile" in parts:
             if why := layers.missing():
                 outcome.left_out.append(why)

@@ -145,15 +145,20 @@ def versions() -> dict[str, str]:
 
     found = {
         "Python": sys.version.split()[0],
-        **{name: metadata.version(name) for name in ("twisted", "pyst2", "sqlalchemy", "phonenumbers", "cryptography")},
+        **{
+            name: metadata.version(name)
+            for name in ("twisted", "pyst2", "sqlalchemy", "phonenumbers", "cryptography", "aiosmpplib")
+        },
         "SQLite": sqlite3.sqlite_version,
     }
-    if not _missing_pystrix():
-        info = next(iter(metadata.distributions(path=[str(PYTHON_PACKAGES)], name="pystrix")))
-        found["pystrix"] = info.version
-    if not _missing_ding_dong():
-        package = json.loads((NODE_MODULES / "ding-dong" / "package.json").read_text())
-        found["ding-dong"] = str(package["version"])
+    for name in ("pystrix", "smpplib"):
+        for info in metadata.distributions(path=[str(PYTHON_PACKAGES)], name=name):
+            found[name] = info.version
+    on_node = {"ding-dong": NODE_MODULES / "ding-dong", "smpp (Node)": NODE_SMPP / "smpp"}
+    there = {name: folder / "package.json" for name, folder in on_node.items() if (folder / "package.json").is_file()}
+    for name, file in there.items():
+        found[name] = str(json.loads(file.read_text())["version"])
+    if there and shutil.which("node") is not None:
         node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True)
         found["Node"] = node.stdout.strip().removeprefix("v")
     return found

@@ -7,7 +7,7 @@ measured at all, is said in so many words.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from benchmarks.compare import Figures, Load
     from benchmarks.layers import Profile
     from benchmarks.push import Push
+    from benchmarks.sms import Commits, Cost, OpenInvitations, Replies, SmsFigures, SmsLoad
     from benchmarks.waiting import Waiting
 
 DOCUMENT = ROOT / "docs" / "performance.md"
@@ -30,6 +31,10 @@ END = "<!-- bench: end -->"
 KIB_PER_CALL_LIMIT = 12.0
 P99_OVER_ECHO_LIMIT = 10.0
 PUSH_LIMIT = 0.4
+OPEN_LIMIT = 1.3
+REPLIES_A_SECOND = {10: 500.0, 100: 3000.0}
+REPLIES_P99 = {1: 40.0}
+"""By how many may be unanswered; the second in ms."""
 
 
 @dataclass(slots=True)
@@ -44,6 +49,11 @@ class Outcome:
     waiting: list[Waiting] = field(default_factory=list)
     push: list[Push] = field(default_factory=list)
     profiles: list[Profile] = field(default_factory=list)
+    sms_load: SmsLoad | None = None
+    sms: dict[str, SmsFigures] = field(default_factory=dict)
+    open_invitations: OpenInvitations | None = None
+    replies: list[Replies] = field(default_factory=list)
+    commits: Commits | None = None
     left_out: list[str] = field(default_factory=list)
 
 
@@ -150,6 +160,112 @@ def push(outcome: Outcome) -> str:
     )
 
 
+def sms(outcome: Outcome) -> str:
+    """CPU a message of all SMS clients, the baseline first."""
+    figures = outcome.sms
+    base = next(iter(figures.values()))
+    rows = []
+    for one in figures.values():
+        ratios = one.ratios(base)
+        against = [(figures[key], limit) for key, limit in one.client.limits.items() if key in figures]
+        rows.append(
+            (
+                one.client.title,
+                f"{one.ratio(base):.3f}",
+                f"{min(ratios):.3f} to {max(ratios):.3f}",
+                f"{median(one.cpu_us):.0f}",
+                f"{1e6 / median(one.wall_us):,.0f}",
+                f"{max(one.smsc_share):.0%}",
+                "; ".join(f"{limit:.3f} of {other.client.key}" for other, limit in against),
+                "; ".join(f"{one.ratio(other):.3f} {verdict(one.ratio(other), limit)}" for other, limit in against),
+            )
+        )
+    head = (
+        "SMS client",
+        "CPU ratio",
+        "rounds",
+        "CPU µs a message",
+        "messages/s",
+        "SMSC's core, most",
+        "at most",
+        "target",
+    )
+    return table(head, rows)
+
+
+def open_invitations(outcome: Outcome) -> str:
+    """The same messages beside few and many open invitations."""
+    one = outcome.open_invitations
+    assert one is not None
+    rows = []
+    values: tuple[tuple[str, Callable[[Cost], float]], ...] = (
+        ("CPU", lambda cost: cost.cpu),
+        ("time", lambda cost: cost.wall),
+    )
+    for what, value in values:
+        ratios = one.ratios(value)
+        ratio = median(ratios)
+        rows.append(
+            (
+                f"{what}, µs a message",
+                f"{median(map(value, one.beside_few)):.0f}",
+                f"{median(map(value, one.beside_many)):.0f}",
+                f"{ratio:.2f}",
+                f"{min(ratios):.2f} to {max(ratios):.2f}",
+                verdict(ratio, OPEN_LIMIT),
+            )
+        )
+    head = (
+        "Huiyin, from the invitation to the receipt",
+        f"beside {one.few:,}",
+        f"beside {one.many:,}",
+        "ratio",
+        "rounds",
+        f"at most {OPEN_LIMIT:g}",
+    )
+    return table(head, rows)
+
+
+def replies(outcome: Outcome) -> str:
+    """Replies stored before they are answered, the bare commit loop first."""
+    rows = []
+    if outcome.commits is not None:
+        commits = outcome.commits
+        rows.append(
+            (
+                "bare commit loop",
+                "",
+                f"{median(commits.per_second):,.0f}",
+                "",
+                f"{median(commits.p99):.1f}",
+                "",
+                "",
+                "",
+            )
+        )
+    for one in outcome.replies:
+        per_second, p99 = median(one.per_second), median(one.p99)
+        target, met = "", ""
+        if (least := REPLIES_A_SECOND.get(one.unanswered)) is not None:
+            target, met = f"{least:,.0f} a second", verdict(per_second, least, at_most=False)
+        if (most := REPLIES_P99.get(one.unanswered)) is not None:
+            target, met = f"p99 {most:g} ms", verdict(p99, most)
+        rows.append(
+            (
+                f"{one.unanswered} unanswered",
+                f"{one.count:,}",
+                f"{per_second:,.0f}",
+                f"{median(one.p50):.1f}",
+                f"{p99:.1f}",
+                f"{median(one.rated_per_second):,.0f}",
+                target,
+                met,
+            )
+        )
+    head = ("Replies", "replies", "stored a second", "p50 ms", "p99 ms", "rated a second", "wanted", "target")
+    return table(head, rows)
+
+
 def profiles(outcome: Outcome) -> str:
     """Where the time goes, a table by layer and one by function for each profiled server."""
     parts = []
@@ -196,6 +312,27 @@ def render(outcome: Outcome) -> str:
         )
     if outcome.push:
         parts.append("### Push to the centre\n\n" + push(outcome))
+    load_of_sms = outcome.sms_load
+    if outcome.sms and load_of_sms is not None:
+        parts.append(
+            "### CPU an SMS\n\n"
+            f"Median of {load_of_sms.rounds} interleaved rounds of {load_of_sms.messages:,} messages (a quarter to "
+            "four times as many, so that each runs for seconds), 67 characters each, window 50, the client on one "
+            "core and the SMSC on the other; ratios are taken within each round. The baseline is 1; lower is better."
+            "\n\n" + sms(outcome)
+        )
+    if outcome.open_invitations is not None:
+        parts.append(
+            "### Many open invitations\n\n"
+            f"Medians of {len(outcome.open_invitations.beside_few)} rounds in turn; the larger database is a file of "
+            f"{outcome.open_invitations.file_mb:,.0f} MB.\n\n" + open_invitations(outcome)
+        )
+    if outcome.replies:
+        parts.append(
+            "### Replies stored before they are answered\n\n"
+            f"Medians of {len(outcome.replies[0].per_second)} rounds; the commit loop stands before each of them.\n\n"
+            + replies(outcome)
+        )
     if outcome.profiles:
         parts.append("### Where the time goes\n\n" + profiles(outcome))
     if outcome.left_out:

@@ -112,6 +112,9 @@ class SmsLoad:
     """How many replies are sent with so many unanswered at once."""
 
 
+QUICK = SmsLoad(rounds=1, messages=2000, warm=300, few=1000, many=20_000, replies={1: 100, 10: 500, 100: 1000})
+
+
 @dataclass(slots=True)
 class SmsFigures:
     """One client over all rounds, per message."""

@@ -75,7 +75,6 @@ class Run:
             wake_push=lambda: None,
         )
         self.ticks = LoopingCall(self.sms.wake)
-        self.looks = LoopingCall(lambda: None)
 
     def invite(self, first: int, count: int, after: timedelta, *, asked: bool = False) -> None:
         """Puts invitations into the database, due so long after START."""
@@ -148,13 +147,13 @@ async def receive(run: Run, count: int, first: int) -> None:
         fail(f"{count} replies became {rated} ratings")
 
 
-def main(port: int, warm: int, count: int, folder: str, first: int, *replies: str) -> None:
+def main(port: int, warm: int, count: int, folder: Path, first: int, *, replies: bool) -> None:
     from twisted.internet import reactor as installed
 
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     reactor: Any = installed
     reactor.seconds = time.monotonic
-    run = Run(reactor, port, Path(folder))
+    run = Run(reactor, port, folder)
 
     def begin() -> None:
         work = receive(run, warm + count, first) if replies else send(run, warm, count, first)
@@ -166,4 +165,5 @@ def main(port: int, warm: int, count: int, folder: str, first: int, *replies: st
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:4]), sys.argv[4], int(sys.argv[5]), *sys.argv[6:])  # type: ignore[misc]
+    port, warm, count, folder, first, *what = sys.argv[1:]
+    main(int(port), int(warm), int(count), Path(folder), int(first), replies=what == ["replies"])
