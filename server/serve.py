@@ -164,6 +164,7 @@ class Process:
         self.door: Door | None = None
         self.ivr: RatingServer | None = None
         self.sms: SmsServer | None = None
+        self._sms_woken = False
         self.pusher: Pusher | None = None
         self.ticker: Ticker | None = None
         self.reconciliation: DailyReconciliation | None = None
@@ -310,7 +311,14 @@ class Process:
         self.listening[key] = str(web.address)
 
     def _wake_sms(self) -> None:
-        """A case has made an SMS due; the next tick would find it, too."""
+        """A case has made an SMS due; told on the writer's thread, for each case of a list. Elsewhere a tick finds it."""
+        if self.sms is not None and not self._sms_woken:
+            self._sms_woken = True
+            self.reactor.callFromThread(self._sms_is_due, self.sms)
+
+    def _sms_is_due(self, sms: SmsServer) -> None:
+        self._sms_woken = False
+        sms.wake()
 
     # ── while it runs ─────────────────────────────────────────────────────────────────────────────────────────────────
 
