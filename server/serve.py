@@ -311,7 +311,7 @@ class Process:
         self.listening[key] = str(web.address)
 
     def _wake_sms(self) -> None:
-        """A case has made an SMS due; told on the writer's thread, for each case of a list. Elsewhere a tick finds it."""
+        """A case has made an SMS due: told on the writer's thread, for each case of a list. A tick finds it, too."""
         if self.sms is not None and not self._sms_woken:
             self._sms_woken = True
             self.reactor.callFromThread(self._sms_is_due, self.sms)
