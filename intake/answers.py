@@ -17,7 +17,7 @@ from sqlalchemy import bindparam, exists, func, or_, select, update
 from intake.outgoing import AGAIN_SEGMENTS, ASKS, STATE, TRIES, UNDELIVERED, Unsent, leave_unsent
 from intake.receipts import GIVEN_UP, SENT_AGAIN, Matched, Noted, ReceiptRules, look_again, settle_answered
 from models.door import Many, Priority, Unit
-from models.reads import Read, any_of
+from models.reads import Read, any_of, one_of
 from models.tables import invitations, messages, segments
 from models.terms import InvitationState, MessageKind, MessageState, SegmentState
 
@@ -115,7 +115,7 @@ _INVITATIONS = Read(
     select(messages.c.id, messages.c.invitation_id).where(
         any_of(messages.c.id),
         messages.c.invitation_id.is_not(None),
-        messages.c.kind.in_(sorted(ASKS)),
+        one_of(messages.c.kind, sorted(ASKS)),
         messages.c.state == MessageState.FAILED.value,
     ),
     listed=True,
@@ -238,7 +238,7 @@ _OF_OWNER = Read(
         exists()
         .where(
             segments.c.message_id == messages.c.id,
-            segments.c.state.not_in([SegmentState.WAITING.value, SegmentState.HANDED.value]),
+            ~one_of(segments.c.state, (SegmentState.WAITING.value, SegmentState.HANDED.value)),
         )
         .label("sent"),
     )

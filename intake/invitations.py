@@ -3,18 +3,20 @@
 Rules kept here:
 
 1. An invitation's SMS is queued in the transaction that decides on it; whichever process does it first, the others find
-   it done (`once_key`, and the invitation no longer due).
+   it done (`once_key`, and the invitation no longer due). One process decides at a time: a number's codes and its cap
+   are counted over all of its invitations.
 2. What cannot be sent is recorded with why: opted out, the carrier's blacklist, too late, no mobile.
 3. The cap of a number a day and the sending hours postpone; they never end anything.
 4. Over links without extensions a number has one open SMS invitation at a time; the next waits until it is answered, or
    is a day old while another waits.
+5. A text counts and names what is still asked: a case withdrawn or rated meanwhile is not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 from sqlalchemy import and_, bindparam, func, or_, select, update
@@ -25,15 +27,29 @@ from intake.numbers import NumberKind
 from intake.outgoing import OUR_OWN_ACCORD, NewMessage, StoredNumber, queue_messages
 from models.clock import SHANGHAI
 from models.door import Bulk, Many, Priority, Unit
+from models.errors import KeyUnreadable
 from models.ids import new_id
-from models.tables import calls, cases, codes, invitation_members, invitations, messages, number_routes, opt_outs
-from models.terms import InvitationState, MessageKind, MessageState
+from models.reads import Read, any_of, one_of
+from models.tables import (
+    calls,
+    cases,
+    codes,
+    evaluations,
+    invitation_members,
+    invitations,
+    messages,
+    number_routes,
+    opt_outs,
+)
+from models.terms import InvitationState, MessageKind, MessageState, Origin
 
 __all__ = ["GROUP", "ExpireInvitations", "InviteDue", "Invited", "SendingRules"]
 
 GROUP = 64
 _SLOT = timedelta(hours=24)
 """A link without extensions: how long an open invitation keeps the next one waiting."""
+_NEXT_LOOK = timedelta(minutes=10)
+"""How often the next one looks whether that is over sooner."""
 _NO_CODE_WAIT = timedelta(hours=1)
 
 
@@ -84,7 +100,8 @@ _CODE_AGAIN = Many(
 
 @dataclass(frozen=True, slots=True)
 class InviteDue:
-    """Makes the SMS of up to GROUP due invitations, oldest first. Result: `Invited`."""
+    """Makes the SMS of up to GROUP due invitations, oldest first. Result: `Invited`; nothing while another process
+    does."""
 
     now: datetime
     rules: SendingRules
@@ -95,31 +112,20 @@ class InviteDue:
         return [command._invite(unit) for command in commands]
 
     def _invite(self, unit: Unit) -> Invited:
-        rows = unit.execute(_DUE, {"now": self.now}).all()
+        if not unit.is_sqlite and not unit.execute(_ALONE).scalar():
+            return Invited()
+        rows = _DUE.rows(unit, (self.now,))
         if not rows:
             return Invited()
-        hashes = list({row.number_hash for row in rows if row.number_hash is not None})
-        refused = _opted_out(unit, hashes)
-        sent = self._sent_today(unit, hashes)
-        given = _given_codes(unit, hashes)
-        facts = _facts(unit, [row.id for row in rows])
-        learnt = {row.number_hash: row.carrier for row in unit.execute(_LEARNT, {"hashes": hashes})}
-        state = _Group(self, unit, learnt)
+        group = _Group(self, unit, rows)
         for row in rows:
-            state.decide(row, refused, sent, given, facts.get(row.id, {}))
-        return state.store()
-
-    def _sent_today(self, unit: Unit, hashes: Sequence[bytes]) -> dict[bytes, int]:
-        """SMS of our own accord to each number that went today, or wait to go."""
-        local = self.now.astimezone(SHANGHAI)
-        midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
-        return {
-            row.number_hash: row.how_many
-            for row in unit.execute(_SENT_TODAY, {"hashes": list(hashes), "midnight": midnight})
-        }
+            group.decide(row)
+        return group.store()
 
 
-_DUE = (
+_ALONE = select(func.pg_try_advisory_xact_lock(0x4875_6989))
+"""PostgreSQL: ours until the transaction ends (models/database.py has the others)."""
+_DUE = Read(
     select(
         invitations.c.id,
         invitations.c.kind,
@@ -130,36 +136,72 @@ _DUE = (
         invitations.c.number_key_id,
         invitations.c.lang,
         invitations.c.key_map,
-        invitations.c.due_at,
         invitations.c.not_after,
     )
     .where(invitations.c.state == InvitationState.WAITING.value, invitations.c.due_at <= bindparam("now"))
     .order_by(invitations.c.due_at)
     .limit(GROUP)
-    .with_for_update(skip_locked=True)
+    .with_for_update(skip_locked=True),
+    ("now",),
 )
-_SENT_TODAY = (
+_SENT_TODAY = Read(
     select(messages.c.number_hash, func.count().label("how_many"))
     .where(
-        messages.c.number_hash.in_(bindparam("hashes", expanding=True)),
-        messages.c.kind.in_([kind.value for kind in OUR_OWN_ACCORD]),
+        any_of(messages.c.number_hash),
+        one_of(messages.c.kind, sorted(OUR_OWN_ACCORD)),
         or_(
+            messages.c.state == MessageState.QUEUED.value,
             messages.c.handed_at >= bindparam("midnight"),
-            and_(messages.c.handed_at.is_(None), messages.c.state == MessageState.QUEUED.value),
+            # Handed first on an earlier day, and once more today.
+            and_(messages.c.tries > 1, messages.c.changed_at >= bindparam("midnight")),
         ),
     )
-    .group_by(messages.c.number_hash)
+    .group_by(messages.c.number_hash),
+    ("midnight",),
+    listed=True,
+)
+_OPT_OUTS = Read(
+    select(opt_outs.c.number_hash, opt_outs.c.origin).where(
+        any_of(opt_outs.c.number_hash), opt_outs.c.ended_at.is_(None)
+    ),
+    listed=True,
+)
+_LEARNT = Read(
+    select(number_routes.c.number_hash, number_routes.c.carrier).where(any_of(number_routes.c.number_hash)), listed=True
+)
+_GIVEN = Read(
+    select(
+        codes.c.number_hash,
+        codes.c.code,
+        codes.c.invitation_id,
+        codes.c.ended_at,
+        codes.c.given_at,
+        invitations.c.state,
+    )
+    .select_from(codes)
+    .outerjoin(invitations, invitations.c.id == codes.c.invitation_id)
+    .where(any_of(codes.c.number_hash)),
+    listed=True,
 )
 
 
 class _Group:
-    """The rows that one group of decisions leads to."""
+    """What is known of one group's numbers, and the rows that its decisions lead to."""
 
-    def __init__(self, command: InviteDue, unit: Unit, learnt: Mapping[bytes, str]) -> None:
+    def __init__(self, command: InviteDue, unit: Unit, rows: Sequence[Any]) -> None:
         self.unit = unit
-        self.learnt = learnt
         self.now = command.now
         self.rules = command.rules
+        hashes = list({row.number_hash for row in rows if row.number_hash is not None})
+        local = self.now.astimezone(SHANGHAI)
+        self.midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
+        self.refused = _opted_out(unit, hashes)
+        self.sent = {row.number_hash: row.how_many for row in _SENT_TODAY.rows(unit, (self.midnight,), hashes)}
+        self.given = _given_codes(unit, hashes)
+        self.learnt = {row.number_hash: row.carrier for row in _LEARNT.rows(unit, values=hashes)}
+        self.facts = _facts(unit, [row.id for row in rows])
+        self.opening = self.rules.opening(self.now)
+        self.extensions: dict[str, bool] = {}
         self.new: list[NewMessage] = []
         self.due: list[tuple[Any, ...]] = []
         self.endings: list[Ending] = []
@@ -167,33 +209,33 @@ class _Group:
         self.again: list[tuple[Any, ...]] = []
         self.postponed = 0
 
-    def decide(
-        self,
-        row: Any,
-        refused: Mapping[bytes, str],
-        sent: dict[bytes, int],
-        given: dict[bytes, list[_Given]],
-        facts: Mapping[str, str],
-    ) -> None:
-        if why := self._why_not(row, refused):
+    def decide(self, row: Any) -> None:
+        if why := self._why_not(row):
             self.endings.append(Ending(row.id, InvitationState.IMPOSSIBLE, why, self.now))
             return
-        if sent.get(row.number_hash, 0) >= self.rules.daily_cap:
-            self._postpone(row, self._tomorrow())
+        sent = self.sent.get(row.number_hash, 0)
+        if sent >= self.rules.daily_cap:
+            self._postpone(row, self.midnight + timedelta(days=1))
             return
-        carrier = self.learnt.get(row.number_hash) or self.rules.carrier_of(self.rules.open_number(row.number_sealed))
-        known = given.setdefault(row.number_hash, [])
+        try:
+            carrier = self.learnt.get(row.number_hash) or self.rules.carrier_of(
+                self.rules.open_number(row.number_sealed)
+            )
+        except KeyUnreadable:
+            self.endings.append(Ending(row.id, InvitationState.IMPOSSIBLE, "number_unreadable", self.now))
+            return
+        known = self.given.setdefault(row.number_hash, [])
         choice = self._code(row, carrier, known)
         if choice is None:
             return
         number = StoredNumber(row.number_kind, row.number_sealed, row.number_hash, row.number_tail, row.number_key_id)
         if choice.taken:
             self.again.append((row.number_hash, choice.code, row.id, self.now))
+            known[:] = [one for one in known if one.code != choice.code]
         else:
             self.fresh.append((new_id(), *number, choice.code, row.id, self.now, None))
-        known[:] = [one for one in known if one.code != choice.code]
         known.append(_Given(choice.code, row.id, None, self.now, InvitationState.ASKED))
-        sent[row.number_hash] = sent.get(row.number_hash, 0) + 1
+        self.sent[row.number_hash] = sent + 1
         self.new.append(
             NewMessage(
                 id=new_id(),
@@ -203,18 +245,20 @@ class _Group:
                 invitation_id=row.id,
                 code=choice.code,
                 lang=row.lang or "zh",
-                fields={"keys": row.key_map, **facts},
+                fields={"keys": row.key_map, **self.facts.get(row.id, {})},
                 carrier=carrier,
-                not_before=self.rules.opening(self.now),
+                not_before=self.opening,
                 not_after=row.not_after,
             )
         )
         self.due.append((row.id, None, self.now))
 
-    def _why_not(self, row: Any, refused: Mapping[bytes, str]) -> str | None:
-        if row.number_sealed is None:
-            return row.number_kind if row.number_kind not in (None, NumberKind.MOBILE.value) else "anonymous"
-        if origin := refused.get(row.number_hash):
+    def _why_not(self, row: Any) -> str | None:
+        if row.number_kind not in (None, NumberKind.MOBILE.value):
+            return str(row.number_kind)
+        if row.number_sealed is None or row.number_hash is None:
+            return "anonymous"
+        if origin := self.refused.get(row.number_hash):
             return "carrier_opt_out" if origin == "carrier" else "opted_out"
         if row.not_after is not None and row.not_after < self.now:
             return "unsent"
@@ -222,8 +266,11 @@ class _Group:
 
     def _code(self, row: Any, carrier: str, known: Sequence[_Given]) -> Choice | None:
         """The code of this invitation; None: it has to wait (and was postponed)."""
-        if self.rules.code_digits and self.rules.extensions(carrier):
-            choice = choose_code([one.plain for one in known], self.rules.code_digits)
+        digits = self.rules.code_digits
+        if carrier not in self.extensions:
+            self.extensions[carrier] = bool(digits) and self.rules.extensions(carrier)
+        if self.extensions[carrier]:
+            choice = choose_code(known, digits)
             if choice is None:
                 self._postpone(row, self.now + _NO_CODE_WAIT)
             return choice
@@ -231,8 +278,9 @@ class _Group:
         if slot is None:
             return Choice("", taken=False)
         if slot.ended_at is None and slot.state in _OPEN:
-            if slot.given_at + _SLOT > self.now:
-                self._postpone(row, slot.given_at + _SLOT)
+            if (free := slot.given_at + _SLOT) > self.now:
+                # Whatever ends the other one, it is seen at the next look.
+                self._postpone(row, min(free, self.now + _NEXT_LOOK))
                 return None
             self.endings.append(Ending(slot.invitation_id, InvitationState.SUPERSEDED, None, self.now))
         return Choice("", taken=True)
@@ -244,11 +292,6 @@ class _Group:
             until = min(until, row.not_after + timedelta(seconds=1))
         self.due.append((row.id, until, self.now))
         self.postponed += 1
-
-    def _tomorrow(self) -> datetime:
-        local = self.now.astimezone(SHANGHAI)
-        midnight = local.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
-        return self.rules.opening(midnight)
 
     def store(self) -> Invited:
         unit = self.unit
@@ -265,37 +308,25 @@ _OPEN = frozenset({InvitationState.WAITING, InvitationState.ASKED})
 
 
 @dataclass(frozen=True, slots=True)
-class _Given:
+class _Given(GivenCode):
     """A code with its invitation's state."""
 
-    code: str
-    invitation_id: str
-    ended_at: datetime | None
     given_at: datetime
     state: InvitationState
-
-    @property
-    def plain(self) -> GivenCode:
-        return GivenCode(self.code, self.invitation_id, self.ended_at)
 
 
 def _opted_out(unit: Unit, hashes: Sequence[bytes]) -> dict[bytes, str]:
     """Numbers to which nothing is sent, and by whose word; the carrier's comes first."""
     found: dict[bytes, str] = {}
-    for row in unit.execute(_OPT_OUTS, {"hashes": list(hashes)}):
+    for row in _OPT_OUTS.rows(unit, values=hashes):
         if found.get(row.number_hash) != "carrier":
             found[row.number_hash] = row.origin
     return found
 
 
-_OPT_OUTS = select(opt_outs.c.number_hash, opt_outs.c.origin).where(
-    opt_outs.c.number_hash.in_(bindparam("hashes", expanding=True)), opt_outs.c.ended_at.is_(None)
-)
-
-
 def _given_codes(unit: Unit, hashes: Sequence[bytes]) -> dict[bytes, list[_Given]]:
     given: dict[bytes, list[_Given]] = {}
-    for row in unit.execute(_GIVEN, {"hashes": list(hashes)}):
+    for row in _GIVEN.rows(unit, values=hashes):
         state = InvitationState(row.state) if row.state else InvitationState.EXPIRED
         given.setdefault(row.number_hash, []).append(
             _Given(row.code, row.invitation_id, row.ended_at, row.given_at, state)
@@ -303,46 +334,46 @@ def _given_codes(unit: Unit, hashes: Sequence[bytes]) -> dict[bytes, list[_Given
     return given
 
 
-_LEARNT = select(number_routes.c.number_hash, number_routes.c.carrier).where(
-    number_routes.c.number_hash.in_(bindparam("hashes", expanding=True))
-)
-_GIVEN = (
-    select(
-        codes.c.number_hash,
-        codes.c.code,
-        codes.c.invitation_id,
-        codes.c.ended_at,
-        codes.c.given_at,
-        invitations.c.state,
-    )
-    .select_from(codes)
-    .outerjoin(invitations, invitations.c.id == codes.c.invitation_id)
-    .where(codes.c.number_hash.in_(bindparam("hashes", expanding=True)))
-)
-
-
 def _facts(unit: Unit, ids: Sequence[str]) -> dict[str, dict[str, str]]:
-    """What the text may name of each invitation's subjects: what is rated, the day, the case number, how many."""
+    """What the text may name of each invitation's subjects: what is rated, the day, the case number, how many.
+
+    Of a call and its case the case is named; of several the one closed last.
+    """
+    subjects: dict[str, list[Any]] = {}
+    for row in _SUBJECTS.rows(unit, values=ids):
+        subjects.setdefault(row.invitation_id, []).append(row)
     facts: dict[str, dict[str, str]] = {}
-    for row in unit.execute(_SUBJECTS, {"ids": list(ids)}):
-        of_case = row.case_no is not None
-        known = facts.setdefault(row.invitation_id, {"subject": "call", "count": "0"})
-        at = row.closed_at if of_case else row.ended_at
+    for identity, rows in subjects.items():
+        asked = [row for row in rows if row.withdrawn_at is None and row.origin != Origin.CITIZEN.value]
+        of_cases = [row for row in asked if row.case_no is not None]
+        known = facts[identity] = {"subject": "call", "count": str(len(of_cases))}
+        if of_cases:
+            last = max(of_cases, key=lambda row: (row.closed_at or _NEVER, row.case_no))
+            known |= {"subject": "case" if len(of_cases) == 1 else "batch", "case_no": last.case_no}
+            at = last.closed_at
+        else:
+            at = next((row.ended_at for row in asked if row.ended_at is not None), None)
         if at is not None:
             known["day"] = at.astimezone(SHANGHAI).date().isoformat()
-        if of_case:
-            count = int(known["count"]) + 1
-            known |= {"subject": "case" if count == 1 else "batch", "case_no": row.case_no, "count": str(count)}
     return facts
 
 
-_SUBJECTS = (
-    select(invitation_members.c.invitation_id, cases.c.case_no, cases.c.closed_at, calls.c.ended_at)
+_NEVER = datetime.min.replace(tzinfo=UTC)
+_SUBJECTS = Read(
+    select(
+        invitation_members.c.invitation_id,
+        cases.c.case_no,
+        cases.c.closed_at,
+        cases.c.withdrawn_at,
+        calls.c.ended_at,
+        evaluations.c.origin,
+    )
     .select_from(invitation_members)
     .outerjoin(cases, cases.c.subject_id == invitation_members.c.subject_id)
     .outerjoin(calls, calls.c.subject_id == invitation_members.c.subject_id)
-    .where(invitation_members.c.invitation_id.in_(bindparam("ids", expanding=True)))
-    .order_by(invitation_members.c.invitation_id, cases.c.closed_at)
+    .outerjoin(evaluations, and_(evaluations.c.subject_id == invitation_members.c.subject_id, evaluations.c.effective))
+    .where(any_of(invitation_members.c.invitation_id)),
+    listed=True,
 )
 
 

@@ -24,6 +24,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
+from operator import itemgetter
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, cast
 
 import structlog
@@ -108,6 +109,20 @@ class _Times:
 _sqlite_time = _Times()
 
 
+@dataclass(frozen=True, slots=True)
+class _Filled:
+    """A statement compiled for one kind of database, and how its parameters come from a row of ours.
+
+    `fixed`: values of the statement's own, put behind our row; `pick`: from both, in the order of the driver's.
+    """
+
+    text: str
+    fixed: tuple[Any, ...]
+    pick: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+    processors: tuple[tuple[int, Callable[[Any], Any]], ...]
+    names: tuple[str, ...] | None
+
+
 class Many:
     """One UPDATE or DELETE for many rows of parameters: a SQLAlchemy statement with `bindparam`s, compiled once.
 
@@ -118,35 +133,35 @@ class Many:
     def __init__(self, statement: UpdateBase, names: Sequence[str]) -> None:
         self.statement = statement
         self.names = tuple(names)
-        self._ready: dict[str, tuple[str, list[tuple[str, int, Any, Callable[[Any], Any] | None]], bool]] = {}
+        self._ready: dict[str, _Filled] = {}
 
     def rows(self, dialect: Dialect, rows: Sequence[tuple[Any, ...]]) -> tuple[str, list[Any]]:
         """The statement's text and its parameters as the driver wants them."""
         ready = self._ready.get(dialect.name)
         if ready is None:
             ready = self._ready[dialect.name] = self._prepare(dialect)
-        text, slots, positional = ready
-        if positional:
-            return text, [
-                tuple(
-                    fixed if place < 0 else row[place] if process is None else process(row[place])
-                    for _, place, fixed, process in slots
-                )
-                for row in rows
-            ]
-        return text, [
-            {
-                name: fixed if place < 0 else row[place] if process is None else process(row[place])
-                for name, place, fixed, process in slots
-            }
-            for row in rows
-        ]
+        fixed, pick, processors = ready.fixed, ready.pick, ready.processors
+        filled: list[Any] = []
+        for row in rows:
+            values = row + fixed
+            if processors:
+                changed = list(values)
+                for place, processor in processors:
+                    if (value := changed[place]) is not None:
+                        changed[place] = processor(value)
+                values = tuple(changed)
+            filled.append(pick(values))
+        if ready.names is not None:
+            filled = [dict(zip(ready.names, values, strict=True)) for values in filled]
+        return ready.text, filled
 
-    def _prepare(self, dialect: Dialect) -> tuple[str, list[tuple[str, int, Any, Callable[[Any], Any] | None]], bool]:
-        """Each parameter of the statement: its name, its place in our rows or -1 and a fixed value, its conversion."""
+    def _prepare(self, dialect: Dialect) -> _Filled:
         compiled: Any = self.statement.compile(dialect=dialect)
-        slots = []
-        for name in compiled.positiontup if compiled.positional else compiled.params:
+        names = tuple(compiled.positiontup if compiled.positional else compiled.params)
+        places: list[int] = []
+        fixed: list[Any] = []
+        processors: dict[int, Callable[[Any], Any]] = {}
+        for name in names:
             process = compiled._bind_processors.get(name)
             kind = compiled.binds[name].type
             if isinstance(kind, LargeBinary | Id):
@@ -154,17 +169,27 @@ class Many:
             elif isinstance(kind, UtcTime) and dialect.name == "sqlite":
                 process = _sqlite_time
             if name in self.names:
-                slots.append((name, self.names.index(name), None, _unless_none(process)))
+                place = self.names.index(name)
+                if process is not None:
+                    processors[place] = process
             else:
+                place = len(self.names) + len(fixed)
                 value = compiled.params[name]
-                slots.append((name, -1, value if process is None or value is None else process(value), None))
-        return compiled.string, slots, bool(compiled.positional)
+                fixed.append(value if process is None or value is None else process(value))
+            places.append(place)
+        return _Filled(
+            compiled.string,
+            tuple(fixed),
+            _picker(places),
+            tuple(processors.items()),
+            None if compiled.positional else names,
+        )
 
 
-def _unless_none(process: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
-    if process is None:
-        return None
-    return lambda value: None if value is None else process(value)
+def _picker(places: Sequence[int]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    if len(places) > 1:
+        return itemgetter(*places)
+    return lambda values: tuple(values[place] for place in places)
 
 
 class Unit:

@@ -8,7 +8,7 @@ and ids and times are converted by the one function each that they need.
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from models.tables import Id, UtcTime
 if TYPE_CHECKING:
     from models.door import Unit
 
-__all__ = ["PLACES", "Read", "any_of"]
+__all__ = ["PLACES", "Read", "any_of", "one_of"]
 
 PLACES = 64
 """In a list of a `Read`; as many as a group has commands (models/door.py)."""
@@ -28,6 +28,11 @@ PLACES = 64
 def any_of(column: Column[Any]) -> ColumnElement[bool]:
     """The column's value is one of the read's list."""
     return column.in_([bindparam(f"_place_{place}", type_=column.type) for place in range(PLACES)])
+
+
+def one_of(column: Column[Any], values: Iterable[Any]) -> ColumnElement[bool]:
+    """The column's value is one of a few that are always the same (`in_` would leave them to be expanded)."""
+    return column.in_([bindparam(None, value, type_=column.type) for value in values])
 
 
 class Read:

@@ -15,8 +15,10 @@ from config.settings import Settings, SmsLink
 from config.texts import Texts
 from intake.claims import Claimed, HandedSegment, ToSend, Unsendable
 from intake.outgoing import OUR_OWN_ACCORD
+from models.errors import KeyUnreadable
 from models.privacy import Keyring
 from models.terms import MessageKind, Satisfaction
+from sms.coding import Piece
 from sms.link import Link, LinkOptions, Submit
 from sms.numbers import link_number, source_address, validity_period
 from sms.routing import SendingHours
@@ -64,6 +66,7 @@ def text_book(link: SmsLink, settings: Settings, texts: Texts) -> TextBook:
     )
 
 
+_REMEMBERED = 1024
 _USER_MESSAGE_REFERENCE = 0x0204
 _OF_SUBJECT = {
     "call": TextKind.INVITE_CALL,
@@ -82,6 +85,8 @@ _OF_KIND = {
 
 class Writer:
     """Makes a queued message into the segments one link submits. Pure but for opening the sealed number.
+
+    Calls of one day get one text, and one text one segment: both are made once and remembered.
 
     Args:
         approved: digests of the texts the carrier approved; None: any text may go.
@@ -102,8 +107,13 @@ class Writer:
         self._approved = approved
         self._form = link.number_form
         self._validity = link.validity
+        self._code_wanted = bool(link.extension_digits)
         assert link.service_number is not None
         self._service_number = link.service_number
+        self._texts: dict[tuple[object, ...], str] = {}
+        self._short: dict[str, tuple[Piece, ...]] = {}
+        self._closing: tuple[datetime, datetime] | None = None
+        self._periods: dict[tuple[datetime, datetime], str] = {}
 
     def write(self, message: ToSend, now: datetime) -> Claimed:
         """The message as this link sends it.
@@ -113,56 +123,90 @@ class Writer:
         """
         text = message.text if message.text is not None else self._text(message)
         reference = message.reference if message.reference is not None else int(message.id[-4:], 16)
-        pieces = self._book.pieces(text, reference)
+        until = self._until(message, now)
+        if until <= now:
+            raise Unsendable("too_late")
         try:
             destination = link_number(self._keyring.open(message.number_sealed), self._form)
-            source = source_address(self._service_number, message.code if self.link.extension_digits else "")
-            validity = validity_period(self._validity, now, self._until(message, now))
+            source = source_address(self._service_number, message.code if self._code_wanted else "")
+        except KeyUnreadable as error:
+            raise Unsendable("number_unreadable") from error
         except ValueError as error:
             raise Unsendable("no_address") from error
         link = self.link
+        validity = self._period(now, until)
+        receipt = 1 if link.receipts else 0
         mark = ((_USER_MESSAGE_REFERENCE, (reference & 0xFFFF).to_bytes(2, "big")),) if link.message_reference else ()
         return Claimed(
-            text=text,
-            our_number=source,
-            reference=reference,
-            segments=tuple(
+            text,
+            source,
+            reference,
+            tuple(
                 HandedSegment(
                     piece.number,
                     Submit(
-                        source=source,
-                        destination=destination,
-                        short_message=piece.short_message,
-                        data_coding=piece.data_coding,
-                        esm_class=piece.esm_class,
-                        tlvs=(*piece.tlvs, *mark),
-                        registered_delivery=1 if link.receipts else 0,
-                        validity=validity,
-                        source_ton=link.service_ton,
-                        source_npi=link.service_npi,
-                        dest_ton=link.number_ton,
-                        dest_npi=link.number_npi,
+                        source,
+                        destination,
+                        piece.short_message,
+                        piece.data_coding,
+                        piece.esm_class,
+                        piece.tlvs + mark if mark else piece.tlvs,
+                        receipt,
+                        validity,
+                        link.service_ton,
+                        link.service_npi,
+                        link.number_ton,
+                        link.number_npi,
                     ),
                 )
-                for piece in pieces
+                for piece in self._pieces(text, reference)
             ),
         )
 
+    def _pieces(self, text: str, reference: int) -> tuple[Piece, ...]:
+        pieces = self._short.get(text)
+        if pieces is None:
+            pieces = self._book.pieces(text, reference)
+            if len(pieces) == 1:  # nothing of the reference is in it
+                if len(self._short) >= _REMEMBERED:
+                    self._short.clear()
+                self._short[text] = pieces
+        return pieces
+
     def _until(self, message: ToSend, now: datetime) -> datetime:
         """The SMS is worth delivering until the sending hours end, or until its answer would be too late."""
-        if message.kind in OUR_OWN_ACCORD or message.not_after is None:
-            closing = self._hours.closing(now)
-            return closing if message.not_after is None else min(closing, message.not_after)
-        return message.not_after
+        if message.kind not in OUR_OWN_ACCORD and message.not_after is not None:
+            return message.not_after
+        if self._closing is None or self._closing[0] != now:
+            self._closing = (now, self._hours.closing(now))
+        closing = self._closing[1]
+        return closing if message.not_after is None else min(closing, message.not_after)
+
+    def _period(self, now: datetime, until: datetime) -> str:
+        period = self._periods.get((now, until))
+        if period is None:
+            if len(self._periods) >= _REMEMBERED:
+                self._periods.clear()
+            period = self._periods[now, until] = validity_period(self._validity, now, until)
+        return period
 
     def _text(self, message: ToSend) -> str:
+        key = (message.kind, message.lang, *message.fields.items())
+        text = self._texts.get(key)
+        if text is None:
+            if len(self._texts) >= _REMEMBERED:
+                self._texts.clear()
+            text = self._texts[key] = self._render(message)
+        return text
+
+    def _render(self, message: ToSend) -> str:
         fields = message.fields
-        level = Satisfaction(int(fields["level"])) if "level" in fields else None
-        kind = self._kind(message)
-        keys = KeyMap.parse(fields["keys"]) if "keys" in fields else None
-        if self._approved is not None and not self._book.is_approved(kind, message.lang, self._approved, level, keys):
-            raise Unsendable("not_approved")
         try:
+            level = Satisfaction(int(fields["level"])) if "level" in fields else None
+            key_map = KeyMap.parse(fields["keys"]) if "keys" in fields else None
+            kind = self._kind(message)
+            if not self._is_approved(kind, message.lang, level, key_map):
+                raise Unsendable("not_approved")
             text = self._book.render(
                 kind,
                 message.lang,
@@ -170,13 +214,20 @@ class Writer:
                 count=int(fields.get("count", "0")),
                 case_no=fields.get("case_no", ""),
                 level=level,
-                key_map=keys,
+                key_map=key_map,
             )
-        except ValueError as error:
+        except (ValueError, KeyError) as error:
             raise Unsendable("text_lacks_a_fact") from error
         if not text:
             raise Unsendable("no_text")
         return text
+
+    def _is_approved(self, kind: TextKind, language: str, level: Satisfaction | None, key_map: KeyMap | None) -> bool:
+        """An older invitation's key map makes another text than the one that was approved."""
+        if self._approved is None:
+            return True
+        today = key_map is None or key_map == self._book.key_map
+        return today and self._book.is_approved(kind, language, self._approved, level)
 
     @staticmethod
     def _kind(message: ToSend) -> TextKind:

@@ -144,7 +144,7 @@ class TextBook:
         self.split = split
         self._texts = texts
         self._hotline = hotline
-        self._key_map = key_map
+        self.key_map = key_map
         self._reasons = reasons
         self._digests: dict[tuple[TextKind, str, Satisfaction | None], str] = {}
 
@@ -177,7 +177,7 @@ class TextBook:
         for name in _named(template):
             match name:
                 case "options":
-                    value = _options(words, key_map or self._key_map)
+                    value = _options(words, key_map or self.key_map)
                 case "date":
                     value = words.forms["date"].format(month=day.month, day=day.day) if day else ""
                 case "level":
@@ -250,11 +250,11 @@ class TextBook:
             level = None
         if not words.templates[kind]:
             return False
-        if key_map is not None and key_map != self._key_map:
+        if key_map is not None and key_map != self.key_map:
             return digest_of(self._approved_form(words, kind, level, key_map)) in approved
         known = self._digests.get((kind, words.name, level))
         if known is None:
-            known = digest_of(self._approved_form(words, kind, level, self._key_map))
+            known = digest_of(self._approved_form(words, kind, level, self.key_map))
             self._digests[kind, words.name, level] = known
         return known in approved
 
@@ -271,7 +271,7 @@ class TextBook:
                         yield self._approval(words, kind, level)
 
     def _approval(self, words: Language, kind: TextKind, level: Satisfaction | None) -> Approval:
-        text = self._approved_form(words, kind, level, self._key_map)
+        text = self._approved_form(words, kind, level, self.key_map)
         longest = self.render(
             kind, words.name, day=_LONGEST_DAY, count=_LONGEST_COUNT, case_no=_LONGEST_CASE, level=level
         )
