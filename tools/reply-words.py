@@ -44,6 +44,8 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("R6 Praise that is a whole clause", "beside", ("praise_alone",)),
     ("R6 Thanks, praise unless a complaint stands beside", "beside", ("thanks",)),
     ("R6 Complaint", "beside", ("complaint",)),
+    ("R6 Matters, complaints where no praise stands beside", "beside", ("matters",)),
+    ("R6 Requests, beside 5 and 4 a complaint where no praise stands", "beside", ("requests",)),
     ("R6 Accusation", "beside", ("accusation",)),
     ("R6 Praise that holds a piece of a complaint", "beside", ("benign",)),
     ("R6 Harmless words that hold a piece of a complaint", "beside", ("innocent",)),

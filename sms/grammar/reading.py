@@ -244,17 +244,18 @@ class _Hits:
     thanks: bool
     complaint: bool
     accusation: bool
+    request: bool
     favour: bool
 
     @property
     def any(self) -> bool:
-        return self.praise or self.thanks or self.complaint
+        return self.praise or self.thanks or self.complaint or self.request
 
     def contradicts(self, satisfaction: Satisfaction) -> bool:
         """Whether these are words of the other half."""
         if satisfaction.is_bad:
             return self.praise or (self.thanks and not self.complaint)
-        return self.complaint and satisfaction > Satisfaction.BASICALLY_SATISFIED
+        return (self.complaint or self.request) and satisfaction > Satisfaction.BASICALLY_SATISFIED
 
     def is_plausible_at(self, satisfaction: Satisfaction) -> bool:
         """Whether these may be the comment of such a digit; a list's first item (1，我家的物业费) may not."""
@@ -297,12 +298,15 @@ def _hits(text: str, clauses: Iterable[str]) -> _Hits:
     both = any(word in text for word in known.ambiguous)
     benign = any(word in text for word in known.benign)
     uncovered = cover(cover(text, known.benign), known.innocent)
-    praise, taken_back = _stands(uncovered, known.praise)
+    stands, taken_back = _stands(uncovered, known.praise)
+    praise = stands or both or benign or any(_says_done(clause) for clause in clauses)
+    matter = not praise and any(word in uncovered for word in known.matters)
     return _Hits(
-        praise=praise or both or benign or any(_says_done(clause) for clause in clauses),
+        praise=praise,
         thanks=any(word in text for word in known.thanks),
-        complaint=both or taken_back or any(word in uncovered for word in known.complaint),
-        accusation=taken_back or any(word in uncovered for word in known.accusation),
+        complaint=both or taken_back or matter or any(word in uncovered for word in known.complaint),
+        request=not praise and any(word in text for word in known.requests),
+        accusation=taken_back or matter or any(word in uncovered for word in known.accusation),
         favour=any(word in text for word in known.favour),
     )
 
@@ -338,7 +342,7 @@ def _words_contradicted(satisfaction: Satisfaction, beside: _Hits) -> bool:
     without any complaint beside 不满意 make them doubtful."""
     match satisfaction:
         case Satisfaction.VERY_SATISFIED:
-            return beside.complaint
+            return beside.complaint or beside.request
         case Satisfaction.SATISFIED:
             return beside.accusation
         case Satisfaction.BASICALLY_SATISFIED:

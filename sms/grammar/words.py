@@ -60,6 +60,8 @@ class Words:
     praise_alone: frozenset[str]
     thanks: tuple[str, ...]
     complaint: tuple[str, ...]
+    matters: tuple[str, ...]
+    requests: tuple[str, ...]
     accusation: tuple[str, ...]
     benign: tuple[str, ...]
     innocent: tuple[str, ...]
@@ -158,6 +160,8 @@ def words() -> Words:
         praise_alone=frozenset(_list("beside", "praise_alone")),
         thanks=_list("beside", "thanks"),
         complaint=_list("beside", "complaint"),
+        matters=_list("beside", "matters"),
+        requests=_list("beside", "requests"),
         accusation=_list("beside", "accusation"),
         benign=_list("beside", "benign"),
         innocent=_list("beside", "innocent"),

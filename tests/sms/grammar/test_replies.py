@@ -77,7 +77,7 @@ def test_another_form_of_the_same_text_is_read_alike(form: str) -> None:
             case "full width":
                 return "".join(chr(ord(sign) + 0xFEE0) if "!" <= sign <= "~" else sign for sign in text)
             case "traditional":
-                return to_traditional(text)
+                return str(to_traditional(text))
             case _:
                 return fold(text).text
 
@@ -98,6 +98,7 @@ def test_with_the_opposite_map_no_digit_is_read_as_in_the_default_one() -> None:
         if turned.why == "R6-digit":
             digit = fold(case.text).text
             assert any(sign in digit for sign in "12345一二三四五"), case
+            assert turned.satisfaction is not None
             assert usual.satisfaction in {None, 6 - turned.satisfaction}, case
         elif usual.satisfaction is not None:
             assert usual.satisfaction == turned.satisfaction, case
