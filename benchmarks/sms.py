@@ -30,6 +30,8 @@ from benchmarks.process import ROOT, BenchError, Cores, Server, cpu_seconds, pin
 
 LIMIT = 300.0
 """Seconds that one client may take for one round."""
+RECEIPT_AFTER = 1.0
+"""Seconds from the response to the receipt. Carriers take longer; what a client keeps meanwhile, it keeps here too."""
 SMSC_MOST = 0.95
 """Part of its core that the SMSC may need; above it the SMSC is the limit."""
 QUEUE = "queue"
@@ -46,6 +48,7 @@ class SmsClient:
     env: Mapping[str, str] = field(default_factory=dict)
     limits: Mapping[str, float] = field(default_factory=dict)
     """By another client's key: the ratio to it that this project wants it to stay under."""
+    receipt_after: float = RECEIPT_AFTER
     share: float = 1.0
     """Of the load's messages; the fast ones take more to run as long."""
     missing: Callable[[], str] = lambda: ""
@@ -69,6 +72,13 @@ def _missing_node() -> str:
 BASELINE = "aiosmpplib"
 SMS_CLIENTS: tuple[SmsClient, ...] = (
     SmsClient(BASELINE, "aiosmpplib's ESME", _client("aiosmpplib_esme"), share=0.25),
+    SmsClient(
+        "at-once",
+        "aiosmpplib's ESME, each receipt with the response",
+        _client("aiosmpplib_esme"),
+        receipt_after=0.0,
+        share=0.5,
+    ),
     SmsClient(
         "smpplib",
         "smpplib, a thread to listen",
@@ -222,7 +232,9 @@ def _filled(argv: Sequence[str], **values: object) -> list[str]:
 
 def run_client(client: SmsClient, count: int, warm: int, cores: Cores, folder: Path) -> Cost:
     """One client, once; BenchError when it fails, loses a message, or the SMSC was the limit."""
-    peer = Server((sys.executable, "-m", "benchmarks.smsc_peer", "receipts"), cores.generator)
+    peer = Server(
+        (sys.executable, "-m", "benchmarks.smsc_peer", "receipts", str(client.receipt_after)), cores.generator
+    )
     with peer:
         argv = _filled(client.argv, port=peer.port, warm=warm, count=count, folder=folder)
         with Client(argv, cores.server, peer, client.env) as process:
@@ -230,7 +242,7 @@ def run_client(client: SmsClient, count: int, warm: int, cores: Cores, folder: P
             began, own, smsc = perf_counter(), cpu_seconds(process.pid), cpu_seconds(peer.pid)
             process.go_on()
             process.expect("done")
-            wall = perf_counter() - began
+            wall = perf_counter() - began - client.receipt_after
             own, smsc = cpu_seconds(process.pid) - own, cpu_seconds(peer.pid) - smsc
             process.go_on()
             process.end()

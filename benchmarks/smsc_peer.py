@@ -1,8 +1,8 @@
 """An SMSC made for load: as little work a message as Python on plain sockets allows, so that the client is the limit.
 
-- `python -m benchmarks.smsc_peer receipts`: answers each submit_sm and sends its receipt at once, both in one write for
-  all that came in one read. Says `ready PORT`, and `closed SUBMITS ANSWERED` at the end of each connection: how many
-  submits came and how many receipts were answered ESME_ROK.
+- `python -m benchmarks.smsc_peer receipts SECONDS`: answers each submit_sm at once and sends its receipt so much later,
+  in one write for all that came in one read. Says `ready PORT`, and at the end of each connection `closed SUBMITS
+  ANSWERED`: how many submits came and how many receipts were answered ESME_ROK.
 - `python -m benchmarks.smsc_peer replies UNANSWERED WARM COUNT FIRST`: says `ready PORT`, and once a client is bound
   sends WARM replies of the citizens from FIRST on, never more than UNANSWERED without a response; says `warm`, waits
   for a line, sends COUNT more, says `done` with a JSON object: `seconds` and the `latency` of each response in ms.
@@ -18,6 +18,7 @@ import socket
 import struct
 import sys
 import time
+from collections import deque
 
 from benchmarks.clients import CODE, SERVICE_NUMBER, TEXT, citizen, go_on, hear, say
 
@@ -65,24 +66,41 @@ def _session(command: int, status: int, sequence: int) -> bytes:
     raise Odd(f"the client sent command 0x{command:08x} with status 0x{status:x}")
 
 
-def receipts() -> None:
+def receipts(later: float) -> None:
     """Serves one client after the other."""
     listening = _listen()
     number = 0
     while True:
-        number = _serve(_accept(listening), number)
+        number = _serve(_accept(listening), number, later)
 
 
-def _serve(peer: socket.socket, number: int) -> int:
+def _serve(peer: socket.socket, number: int, later: float) -> int:
     """One connection; `number` of the last message id given, and returned."""
     first, answered = number, 0
     unpack, pack = _HEADER.unpack_from, _HEADER.pack
     kept = b""
-    while data := peer.recv(_READ):
+    due: deque[tuple[float, bytes]] = deque()
+    while True:
+        wait = due[0][0] - time.monotonic() if due else None
+        if wait is not None and wait <= 0:
+            data = b""
+        else:
+            peer.settimeout(wait)
+            try:
+                data = peer.recv(_READ)
+            except TimeoutError:
+                data = b""
+            else:
+                if not data:
+                    break
+        now = time.monotonic()
         if kept:
             data = kept + data
         at, end = 0, len(data)
         out: list[bytes] = []
+        while due and due[0][0] <= now:
+            out.append(due.popleft()[1])
+        came: list[bytes] = []
         while end - at >= 16:
             length, command, status, sequence = unpack(data, at)
             if end - at < length:
@@ -97,14 +115,19 @@ def _serve(peer: socket.socket, number: int) -> int:
                 after = data.index(0, dest + 3)
                 body = _RECEIPT % (data[dest + 3 : after], data[source + 3 : dest], number)
                 out.append(pack(27, _SUBMIT_SM_RESP, 0, sequence) + b"%010d\0" % number)
-                out.append(pack(16 + len(body), _DELIVER_SM, 0, number) + body)
+                came.append(pack(16 + len(body), _DELIVER_SM, 0, number) + body)
             elif command == _DELIVER_SM_RESP and status == 0:
                 answered += 1
             else:
                 out.append(_session(command, status, sequence))
             at += length
         kept = data[at:]
+        if came and later:
+            due.append((now + later, b"".join(came)))
+        else:
+            out += came
         if out:
+            peer.settimeout(None)
             peer.sendall(b"".join(out))
     say(f"closed {number - first} {answered}")
     return number
@@ -196,7 +219,7 @@ def _fire(peer: socket.socket, unanswered: int, first: int, count: int) -> list[
 if __name__ == "__main__":
     try:
         if sys.argv[1] == "receipts":
-            receipts()
+            receipts(float(sys.argv[2]))
         else:
             replies(*map(int, sys.argv[2:]))
     except Odd as odd:
