@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from models.terms import Satisfaction
 
@@ -57,8 +58,8 @@ class KeyMap:
 
     @classmethod
     def parse(cls, version: str) -> KeyMap:
-        """The map that a stored version names."""
-        return cls.of({key: int(level) for key, _, level in (pair.partition("=") for pair in version.split(","))})
+        """The map that a stored version names. A site has few in its life, and every SMS and reply names one."""
+        return _parsed(version)
 
     @property
     def version(self) -> str:
@@ -81,3 +82,8 @@ class KeyMap:
 
     def __len__(self) -> int:
         return len(self.pairs)
+
+
+@lru_cache(maxsize=64)
+def _parsed(version: str) -> KeyMap:
+    return KeyMap.of({key: int(level) for key, _, level in (pair.partition("=") for pair in version.split(","))})
