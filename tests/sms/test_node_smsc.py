@@ -206,6 +206,7 @@ async def test_a_killed_peer_leaves_what_was_unanswered_unknown_and_the_link_com
         send(link, "您好", Split.UDH8)
         await owner.waits.until(lambda: len(owner.answers) == 1)
         node_smsc.do("set", answers=False)
+        await node_smsc.came("set")
         send(link, "还在吗", Split.UDH8)
         await node_smsc.came("message", 2)
         node_smsc.kill()

@@ -146,7 +146,10 @@ function reply({ from, to, text, order = null, reference = 1, label = 'reply' })
 const COMMANDS = {
   reply,
   receipt,
-  set: (fields) => Object.assign(options, fields),
+  set: (fields) => {
+    Object.assign(options, fields);
+    tell('set', fields);
+  },
   enquire: () => {
     for (const session of sessions.values()) {
       session.enquire_link((answer) => tell('enquired', { status: answer.command_status }));
