@@ -110,6 +110,7 @@ class Writer:
         self._code_wanted = bool(link.extension_digits)
         assert link.service_number is not None
         self._service_number = link.service_number
+        self._named = book.names("case_no")
         self._texts: dict[tuple[object, ...], str] = {}
         self._short: dict[str, tuple[Piece, ...]] = {}
         self._closing: tuple[datetime, datetime] | None = None
@@ -191,7 +192,12 @@ class Writer:
         return period
 
     def _text(self, message: ToSend) -> str:
-        key = (message.kind, message.lang, *message.fields.items())
+        # Where no text names its case, those of a thousand cases of one day are the same.
+        key = (
+            message.kind,
+            message.lang,
+            *(one for one in message.fields.items() if self._named or one[0] != "case_no"),
+        )
         text = self._texts.get(key)
         if text is None:
             if len(self._texts) >= _REMEMBERED:

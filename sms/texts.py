@@ -148,6 +148,14 @@ class TextBook:
         self._reasons = reasons
         self._digests: dict[tuple[TextKind, str, Satisfaction | None], str] = {}
 
+    def names(self, field: str) -> bool:
+        """Whether any text of any language names the field."""
+        return any(
+            field in _named(template)
+            for words in self._texts.languages.values()
+            for template in words.templates.values()
+        )
+
     # ── one SMS ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def render(
