@@ -29,9 +29,7 @@ class Ending:
     at: datetime
 
 
-_IS_OPEN = or_(
-    invitations.c.state == InvitationState.WAITING.value, invitations.c.state == InvitationState.ASKED.value
-)
+_IS_OPEN = or_(invitations.c.state == InvitationState.WAITING.value, invitations.c.state == InvitationState.ASKED.value)
 _END = Many(
     update(invitations)
     .where(invitations.c.id == bindparam("invitation"), _IS_OPEN)
