@@ -25,15 +25,13 @@ from typing import Protocol
 
 import structlog
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from config.keymap import KeyMap
 from config.settings import Settings
-from intake.conversation import Heard, Outcome, ReplyRules, Said
-from intake.decide import PushCalls
+from intake.conversation import Heard, Outcome, Said
 from intake.inbound import Kept, NewPart, Received, StoreInbound
 from intake.outgoing import StoredNumber
 from intake.replies import Taken, TakeReply, TakingRules
@@ -59,7 +57,7 @@ from sms.reassembly import Part, assemble, message_key, unpack
 from sms.routing import Routes
 from sms.session import Delivery
 
-__all__ = ["Answering", "Inbox", "InboxStatistics", "ReplyLine", "hear", "reply_lines", "taking_rules", "text_of"]
+__all__ = ["Answering", "Inbox", "InboxStatistics", "ReplyLine", "hear", "reply_lines", "text_of"]
 
 log = structlog.get_logger(__name__)
 _bugs = Logger()
@@ -118,24 +116,6 @@ def reply_lines(settings: Settings, routes: Routes) -> dict[str, ReplyLine]:
     }
 
 
-def taking_rules(settings: Settings, push_calls: PushCalls) -> TakingRules:
-    """What the configuration says about replies."""
-    rating, sms = settings.rating, settings.sms
-    return TakingRules(
-        ReplyRules(
-            rating.reason_codes,
-            ask_reason=rating.ask_reason,
-            late_window=settings.schedule.late_window,
-            answer_within=sms.answer_within,
-            conversation=sms.conversation,
-        ),
-        area_code=settings.hotline.area_code,
-        service_name=settings.hotline.service,
-        push_calls=push_calls,
-        reason_hold=settings.centre.reason_hold,
-    )
-
-
 @dataclass(slots=True)
 class InboxStatistics:
     """Counts since the start."""
@@ -184,9 +164,8 @@ def hear(text: str | None, keys: KeyMap, *, incomplete: bool = False) -> Heard:
         return Heard(Said.AUTOMATIC, text, version, why=grammar.Rule.AUTOMATIC.value)
     reading = grammar.read(text, keys)
     said = Said(reading.outcome.value)
-    if incomplete and reading.satisfaction is not None:
-        said = Said.UNCLEAR if said is Said.RATING else said
-        return Heard(said, text, version, why="incomplete", pressure=reading.pressure)
+    if incomplete and said is not Said.OPT_OUT:
+        return Heard(Said.UNCLEAR, text, version, why="incomplete", pressure=reading.pressure)
     letters: tuple[str, ...] = ()
     mistaken = False
     if said is Said.UNCLEAR or said is Said.OPT_IN:
@@ -198,7 +177,7 @@ def hear(text: str | None, keys: KeyMap, *, incomplete: bool = False) -> Heard:
         said,
         text,
         version,
-        satisfaction=reading.satisfaction,
+        satisfaction=None if incomplete else reading.satisfaction,
         comment=reading.comment,
         why=str(reading.why),
         pressure=reading.pressure,
@@ -320,15 +299,15 @@ class Inbox:
         return frozenset(part_id for part_id, link, delivery in known if link.is_confirmed(delivery))
 
     def _stored(self, received: Received, link: Answering, delivery: Delivery, part: NewPart) -> None:
-        self._settled()
-        self._fault("reply-stored")
-        link.respond(delivery, _OK)
         self.statistics.kept[received.kept] += 1
         if received.kept is not Kept.REPEAT:
             self._remember(part, link, delivery)
         if received.kept is Kept.WHOLE:
             self._add(received.message_id)
-            self._read()
+        self._fault("reply-stored")
+        link.respond(delivery, _OK)
+        self._settled()
+        self._read()
 
     def _remember(self, part: NewPart, link: Answering, delivery: Delivery) -> None:
         known = self._remembered.setdefault(part.fingerprint, [])
@@ -398,9 +377,9 @@ class Inbox:
             found = await self._wakeups.deferred(
                 self._door.read(lambda connection: unread_ids(connection, after, 8 * ROUND))
             )
-        except (StoreError, CancelledError, SQLAlchemyError) as error:
+        except Exception as error:  # noqa: BLE001 (as for a round)
             found = []
-            log.warning("unread replies could not be looked for; tried again", cause=type(error).__name__)
+            log.warning("unread replies could not be looked for; tried again", cause=_place(error))
         for identity in found:
             self._unread.setdefault(identity)
         self._after = found[-1] if len(found) == 8 * ROUND else ""
@@ -411,8 +390,8 @@ class Inbox:
         ids = [identity for identity, _ in zip(self._unread, range(ROUND), strict=False)]
         try:
             ready = await self._wakeups.deferred(self._door.read(lambda connection: self._prepare(connection, ids)))
-        except (StoreError, CancelledError, SQLAlchemyError) as error:
-            log.warning("replies could not be loaded; tried again", replies=len(ids), cause=type(error).__name__)
+        except Exception as error:  # noqa: BLE001 (whatever it was: they are stored, and stay unread)
+            log.warning("replies could not be loaded; tried again", replies=len(ids), cause=_place(error))
             self._drop(ids)
             return False
         self._drop(ready.gone)
@@ -462,10 +441,8 @@ class Inbox:
             line = self._lines.get(reply.link)
             text = text_of(reply, line.alphabet if line is not None else Alphabet.GSM)
             return hear(text, keys, incomplete=reply.incomplete)
-        except Exception:  # noqa: BLE001 (rule 4)
-            _bugs.failure(
-                "a reply could not be read; supervisors see it as unreadable: {message}", message=reply.message_id
-            )
+        except Exception as error:  # noqa: BLE001 (rule 4; its words could be the citizen's, so only its place is told)
+            log.error("a bug: a reply could not be read; supervisors see it", reply=reply.message_id, at=_place(error))
             ready.broken += 1
             return Heard(Said.UNREADABLE, None, reply.key_map or keys.version, why="broken")
 
