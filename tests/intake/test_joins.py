@@ -14,6 +14,7 @@ from intake.asking import Invited
 from intake.cases import CaseDesk, Verdict
 from intake.desk import Intake
 from models.clock import TurnedClock
+from models.database import Database
 from models.door import Door
 from models.ids import new_id
 from models.privacy import Keyring
@@ -29,11 +30,13 @@ from models.tables import (
     opt_outs,
 )
 from models.terms import CallOutcome, Satisfaction
+from tests.intake.replying import Replying, level
 from tests.intake.test_calls import FACTS
 from tests.intake.test_calls import RULES as CALL_RULES
 from tests.intake.test_cases import (
     DEADLINE,
     SEALED,
+    SYSTEM,
     WAIT,
     WAITING,
     brief,
@@ -153,8 +156,6 @@ def test_a_case_with_a_number_is_asked_though_its_call_could_not_be(
 def test_a_withdrawn_case_leaves_its_call_asked(intake: Intake, post: Post, desk: CaseDesk, rows: Any) -> None:
     intake.end_call(CLOSED, CallOutcome.NO_INPUT).result(WAIT)
     post()
-    from tests.intake.test_cases import SYSTEM
-
     desk.withdraw("GD-1", None, SYSTEM).result(WAIT)
     assert [row.state for row in rows(invitations)] == ["waiting"]
     intake.rate(CLOSED, Satisfaction(5), "1", hold=False).result(WAIT)
@@ -274,3 +275,65 @@ def test_a_queued_sms_is_not_queued_again_by_what_a_call_says_late(intake: Intak
     assert intake.end_call(FACTS, CallOutcome.HANGUP).result(WAIT)
     [invitation] = rows(invitations)
     assert (invitation.state, invitation.due_at, invitation.first_asked_at) == ("waiting", None, START)
+
+
+# ── with replies ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def record(door: Door, database: Database, keyring: Keyring, clock: TurnedClock) -> Replying:
+    """The same record, in which citizens reply."""
+    return Replying(door, database, keyring, clock)
+
+
+def asked(change: Any, rows: Any) -> None:
+    """The only invitation goes out."""
+    [invitation] = rows(invitations)
+    queue_sms(change, invitation, "handed")
+
+
+@pytest.mark.parametrize("kind", ["batch_id", "theme_id"])
+def test_a_batch_is_rated_by_one_reply_and_a_later_case_takes_a_copy(
+    post_all: Any, post: Post, rows: Any, change: Any, record: Replying, desk: CaseDesk, kind: str
+) -> None:
+    group = {kind: "B1", "group_size": 3}
+    post_all(*(posted(f"GD-{place}", **group) for place in (1, 2, 3)))
+    desk.withdraw("GD-3", None, SYSTEM).result(WAIT)
+    asked(change, rows)
+    record.reply(level(2, "太慢"))
+    assert brief(post("GD-4", **group)) == (201, Invited.NONE, "rated")
+    given = rows(evaluations)
+    names = {row.subject_id: row.case_no for row in rows(cases)}
+    assert {names[row.subject_id]: (row.satisfaction, row.comment) for row in given} == {
+        "GD-1": (2, "太慢"),
+        "GD-2": (2, "太慢"),
+        "GD-4": (2, "太慢"),
+    }
+    assert len({row.rating_id for row in given}) == 1
+    assert brief(post("GD-1", **group)) == (200, Invited.NONE, "rated")
+    assert [row.state for row in rows(invitations)] == ["rated"]
+
+
+def test_one_reply_rates_the_call_and_the_case_that_joined_it(
+    intake: Intake, post: Post, rows: Any, change: Any, record: Replying
+) -> None:
+    intake.end_call(CLOSED, CallOutcome.NO_INPUT).result(WAIT)
+    post(dept_name="城管局")
+    asked(change, rows)
+    record.reply(level(5))
+    assert {(row.subject_kind, row.satisfaction, row.project_no) for row in rows(evaluations)} == {
+        ("call", 5, f"H{FACTS.call_key}"),
+        ("case", 5, "GD-1"),
+    }
+    assert not intake.rate(CLOSED, Satisfaction(1), "5", hold=False).result(WAIT).new
+
+
+def test_a_reply_about_a_withdrawn_case_is_for_a_person_to_look_at(
+    post: Post, rows: Any, change: Any, record: Replying, desk: CaseDesk
+) -> None:
+    post()
+    asked(change, rows)
+    desk.withdraw("GD-1", None, SYSTEM).result(WAIT)
+    record.reply(level(5))
+    assert rows(evaluations) == []
+    assert [row.queue for row in rows(messages) if row.direction == "in"] == ["withdrawn"]
