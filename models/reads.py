@@ -7,6 +7,7 @@ and ids and times are converted by the one function each that they need.
 
 from __future__ import annotations
 
+import re
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PLACES", "Read", "any_of", "one_of"]
 
+_WORD = re.compile(r"[a-z_]+")
 PLACES = 64
 """In a list of a `Read`; as many as a group has commands (models/door.py)."""
 
@@ -84,6 +86,7 @@ class _Ready:
             else:
                 fixed = compiled.params[name]
                 self._slots.append((name, -1, fixed if process is None or fixed is None else process(fixed), None))
+        self._inline()
         entries = compiled._result_columns
         self._make: Any = _row_of([entry.keyname for entry in entries])._make
         self._conversions = [
@@ -91,6 +94,27 @@ class _Ready:
             for place, entry in enumerate(entries)
             if (conversion := _conversion(entry.type, dialect)) is not None
         ]
+
+    def _inline(self) -> None:
+        """Writes the statement's own words (states, kinds) into its text.
+
+        A partial index serves a condition that the database can see when it plans: PostgreSQL's generic plan cannot
+        look into a parameter, and SQLite does, but plans anew at each execution, which costs more than the read.
+        """
+        kept = []
+        for slot in self._slots:
+            name, at, fixed, _ = slot
+            mark = f"%({name})s" if not self._positional else "?"
+            word = isinstance(fixed, str) and _WORD.fullmatch(fixed) is not None
+            if at < 0 and word:
+                # A mark that stays is hidden meanwhile, so that the first mark is always this slot's.
+                self.text = self.text.replace(mark, f"'{fixed}'", 1 if self._positional else -1)
+            else:
+                kept.append(slot)
+                if self._positional:
+                    self.text = self.text.replace(mark, "\0", 1)
+        self.text = self.text.replace("\0", "?")
+        self._slots = kept
 
     def parameters(self, given: Sequence[Any], places: Sequence[Any]) -> Any:
         values = (*given, *places)
