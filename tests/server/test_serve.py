@@ -67,7 +67,7 @@ def test_it_says_what_listens_where_and_serves(server: Huiyin, tmp_path: Path) -
 def test_json_logs_announce_too(tmp_path: Path) -> None:
     config = write_config(tmp_path, '[log]\nformat = "json"\nlevel = "error"\n')
     with Huiyin(config) as server:
-        server.wait_for(r'\{"event": "ready: console, ivr, push, scheduler"')
+        server.wait_for(r'\{"event": "ready: console, ivr, push, scheduler, sms"')
         server.signal(signal.SIGINT)
         assert server.ended() == 0
 
