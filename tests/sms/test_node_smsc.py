@@ -216,6 +216,7 @@ async def test_a_killed_peer_leaves_what_was_unanswered_unknown_and_the_link_com
         await owner.waits.until(lambda: owner.ups == 2)
         send(link, "再次您好", Split.UDH8)
         await owner.waits.until(lambda: len(owner.answers) == 3)
+        await node_smsc.came("message", 3)
     results = [answer.result for _, answer in owner.answers]
     assert results == [SubmitResult.ACCEPTED, SubmitResult.UNKNOWN, SubmitResult.ACCEPTED]
     assert node_smsc.messages(CITIZEN) == ["您好", "还在吗", "再次您好"]
