@@ -166,7 +166,8 @@ class Sender:
     def _claimed(self, lane: Lane, wanted: int, claimed: list[Claimed]) -> None:
         lane.claiming = False
         now = self._reactor.seconds()
-        self._fault("claimed")
+        if claimed:
+            self._fault("claimed")
         for message in claimed:
             outgoing = Outgoing(message.id, len(message.segments), now, message.number_hash, message.total > 1)
             if not message.segments:
@@ -315,6 +316,7 @@ class Sender:
         waiting = self._wakeups.deferred(self._door.submit(command))
 
         def stored(noted: Noted) -> None:
+            self._fault("receipt-stored")
             for link, delivery, _ in batch:
                 link.respond(delivery, _OK)
             self._learn(noted)
