@@ -276,6 +276,8 @@ class Lane:
     claiming: bool = False
     claim_again: bool = False
     """Something became due while it was claiming."""
+    dry: bool = False
+    """Its last claim found less than it wanted: nothing is there until something happens (`Sender.wake`)."""
     blocked: set[str] = field(default_factory=set)
     """Messages blocked for their content, one after the other."""
     rests_until: float | None = None

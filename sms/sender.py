@@ -125,7 +125,13 @@ class Sender:
     def wake(self) -> None:
         """Something may be due: each link that has room takes what it can."""
         for lane in self.lanes.values():
-            self._claim(lane)
+            self._look(lane)
+
+    def _look(self, lane: Lane) -> None:
+        """There may be more than its last claim found."""
+        lane.dry = False
+        lane.claim_again = lane.claiming
+        self._claim(lane)
 
     def rest(self, lane: Lane, seconds: float | None, because: str) -> None:
         """Gives a link nothing for a while (None: until the process is started again), and takes back what it has."""
@@ -146,10 +152,7 @@ class Sender:
         return False
 
     def _claim(self, lane: Lane) -> None:
-        if lane.claiming:
-            lane.claim_again = True
-            return
-        if self._stopping or self._rests(lane) or lane.link.room() <= 0:
+        if lane.claiming or lane.dry or self._stopping or self._rests(lane) or lane.link.room() <= 0:
             return
         window = lane.settings.window
         # Enough that the link is never without, not so much that a crash leaves many unknown.
@@ -165,6 +168,7 @@ class Sender:
 
     def _claimed(self, lane: Lane, wanted: int, claimed: list[Claimed]) -> None:
         lane.claiming = False
+        lane.dry = len(claimed) < wanted and not lane.claim_again
         now = self._reactor.seconds()
         if claimed:
             self._fault("claimed")
@@ -214,7 +218,7 @@ class Sender:
         self._pump(self.lanes[link.name])
 
     def up(self, link: Link) -> None:
-        self._claim(self.lanes[link.name])
+        self._look(self.lanes[link.name])
 
     def down(self, link: Link) -> None:
         self._take_back(self.lanes[link.name])
@@ -375,8 +379,8 @@ class Sender:
         def stored(noted: Noted) -> None:
             self._storing = False
             self._learn(noted)
-            if back and not self._stopping:
-                self.wake()
+            if (back or outcomes) and not self._stopping:
+                self.wake()  # what went back may go, and what was behind a message that has its answer
             self._flush()
 
         def not_stored(failure: Failure) -> None:
