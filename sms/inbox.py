@@ -8,8 +8,8 @@ Rules kept here:
    which says just this, is unknown to older SMSCs. A repeat of a stored one is acknowledged and changes nothing.
 2. Reading comes after storing and can be done again: what is `unread` is taken up by the process that stored it, and at
    start and on each tick by whichever process comes first. Reading twice has no second effect (intake/replies.py).
-3. Work is bounded: one round of ROUND replies at a time, oldest first, at most one of a number; whatever does not fit
-   in memory stays in the database until a tick finds it.
+3. Work is bounded: one round of at most ROUND replies at a time, oldest first, one of a number; few while more is
+   being stored, since an SMSC waits for that. What does not fit in memory stays in the database until a tick finds it.
 4. A reply that our own code fails on is not tried for ever: it is shown to supervisors as unreadable, and logged.
 5. No number and no text in a log.
 """
@@ -21,6 +21,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import islice
 from typing import Protocol
 
 import structlog
@@ -63,6 +64,8 @@ log = structlog.get_logger(__name__)
 _bugs = Logger()
 
 ROUND = 32
+BUSY_ROUND = 4
+"""Where something was stored since the last round: reading goes on, but the SMSC does not wait for it."""
 MOST_WAITING = 2_000
 """Deliveries that wait to be stored. An SMSC leaves a few hundred unanswered at most."""
 MOST_KNOWN = 10_000
@@ -227,6 +230,7 @@ class Inbox:
         self._waiting = 0
         self._remembered: OrderedDict[bytes, list[tuple[str, Answering, Delivery]]] = OrderedDict()
         self._unread: OrderedDict[str, None] = OrderedDict()
+        self._stored_since = False
         self._look = False
         """The database may hold unread ones that are not in memory."""
         self._after = ""
@@ -325,6 +329,7 @@ class Inbox:
 
     def _settled(self) -> None:
         self._waiting -= 1
+        self._stored_since = True
         if not self._waiting and self._quiet is not None:
             quiet, self._quiet = self._quiet, None
             quiet.callback(None)
@@ -387,7 +392,9 @@ class Inbox:
 
     async def _round(self) -> bool:
         """Reads the oldest of what is unread. False: the database failed, and a tick tries again."""
-        ids = [identity for identity, _ in zip(self._unread, range(ROUND), strict=False)]
+        most = BUSY_ROUND if self._stored_since else ROUND
+        self._stored_since = False
+        ids = list(islice(self._unread, most))
         try:
             ready = await self._wakeups.deferred(self._door.read(lambda connection: self._prepare(connection, ids)))
         except Exception as error:  # noqa: BLE001 (whatever it was: they are stored, and stay unread)
