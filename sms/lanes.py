@@ -18,7 +18,7 @@ from intake.outgoing import OUR_OWN_ACCORD
 from models.errors import KeyUnreadable
 from models.privacy import Keyring
 from models.terms import MessageKind, Satisfaction
-from sms.coding import Piece
+from sms.coding import Piece, TextTooLong
 from sms.link import Link, LinkOptions, Submit
 from sms.numbers import link_number, source_address, validity_period
 from sms.routing import SendingHours
@@ -134,6 +134,10 @@ class Writer:
             raise Unsendable("number_unreadable") from error
         except ValueError as error:
             raise Unsendable("no_address") from error
+        try:
+            pieces = self._pieces(text, reference)
+        except TextTooLong as error:
+            raise Unsendable("text_too_long") from error
         link = self.link
         validity = self._period(now, until)
         receipt = 1 if link.receipts else 0
@@ -160,7 +164,7 @@ class Writer:
                         link.number_npi,
                     ),
                 )
-                for piece in self._pieces(text, reference)
+                for piece in pieces
             ),
         )
 
