@@ -316,7 +316,7 @@ def render(outcome: Outcome) -> str:
     if outcome.sms and load_of_sms is not None:
         parts.append(
             "### CPU an SMS\n\n"
-            f"Median of {load_of_sms.rounds} interleaved rounds of {load_of_sms.messages:,} messages (a quarter to "
+            f"Median of {load_of_sms.rounds} interleaved rounds of {load_of_sms.messages:,} messages (half to "
             "four times as many, so that each runs for seconds), 67 characters each, window 50, the client on one "
             "core and the SMSC on the other; ratios are taken within each round. The baseline is 1; lower is better."
             "\n\n" + sms(outcome)

@@ -71,7 +71,7 @@ def _missing_node() -> str:
 
 BASELINE = "aiosmpplib"
 SMS_CLIENTS: tuple[SmsClient, ...] = (
-    SmsClient(BASELINE, "aiosmpplib's ESME", _client("aiosmpplib_esme"), share=0.25),
+    SmsClient(BASELINE, "aiosmpplib's ESME", _client("aiosmpplib_esme"), share=0.5),
     SmsClient(
         "at-once",
         "aiosmpplib's ESME, each receipt with the response",
