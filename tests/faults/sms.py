@@ -161,7 +161,7 @@ class SmsServer(Server):
         path = self.directory / "huiyin.toml"
         lines = ["[ivr]", 'listen = "127.0.0.1:0"', f'node = "{self.directory.name}"']
         lines += ["[console]", 'listen = "127.0.0.1:0"']
-        lines += ["[centre]", 'retry_most = "2s"', 'retry_first = "50ms"', 'reason_hold = "2s"']
+        lines += ["[centre]", 'retry_most = "2s"', 'retry_first = "50ms"', 'reason_hold = "2s"', 'timeout = "2s"']
         if self.centre is not None:
             lines += [f'url = "{self.centre.url}"', f'secret = "{self.centre.secret}"']
         if self.postgres:
