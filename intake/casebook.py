@@ -309,10 +309,19 @@ _SELECT_OPT_OUTS = select(opt_outs.c.number_hash, opt_outs.c.origin).where(
 )
 
 
-def _group_column(group_key: str) -> tuple[Any, str]:
-    """The column of a group key, and the id in it."""
+_ASKED_NOBODY = (
+    *(InvitationState.WAITING.value, InvitationState.ASKED.value),
+    *(InvitationState.IMPOSSIBLE.value, InvitationState.WITHDRAWN.value),
+)
+"""Not yet, or never."""
+
+
+def _in_group(group_key: str) -> Any:
+    """The condition of a batch's or theme's cases (`CaseContent.group_key`)."""
     kind, _, identity = group_key.partition(":")
-    return (cases.c.batch_id if kind == "batch" else cases.c.theme_id), identity
+    if kind == "batch":
+        return cases.c.batch_id == identity
+    return and_(cases.c.theme_id == identity, cases.c.batch_id.is_(None))
 
 
 class CaseBook:
@@ -343,7 +352,9 @@ class CaseBook:
         self._feed: list[tuple[Any, ...]] = []
         self._audit: list[tuple[Any, ...]] = []
         self._load_cases(case_nos)
-        self._load_invitations(group_keys)
+        # A change may bring a case back to a batch or theme that it names already.
+        named = {key for case in self.cases.values() for key in case.content.group_keys}
+        self._load_invitations({*group_keys, *named})
         known = {case.number.hash for case in self.cases.values()}
         self._load_opt_outs({one for one in {*hashes, *known} if one is not None})
 
@@ -448,7 +459,6 @@ class CaseBook:
     def _phones_of(self, group_key: str) -> list[_GroupPhone]:
         phones = self._phones.get(group_key)
         if phones is None:
-            column, identity = _group_column(group_key)
             phones = [
                 _GroupPhone(
                     NumberRow(NumberKind(row.number_kind), None, row.number_hash, None, None), row.cases, row.size
@@ -460,7 +470,7 @@ class CaseBook:
                         func.count().label("cases"),
                         func.max(cases.c.group_size).label("size"),
                     )
-                    .where(column == identity, cases.c.withdrawn_at.is_(None), cases.c.number_kind.is_not(None))
+                    .where(_in_group(group_key), cases.c.withdrawn_at.is_(None), cases.c.number_kind.is_not(None))
                     .group_by(cases.c.number_kind, cases.c.number_hash)
                 )
             ]
@@ -482,9 +492,11 @@ class CaseBook:
         phones.append(_GroupPhone(case.number, 1, case.content.group_size))
 
     def group_past(self, group_key: str) -> GroupPast | None:
-        """How a batch or theme went that was asked before and is closed; None: it was not asked."""
+        """How a batch or theme went that was asked before and is closed; None: it was not asked.
+
+        What is open counts for nothing here: it is the group's (`group`), or one that this book is about to end.
+        """
         if group_key not in self._pasts:
-            column, identity = _group_column(group_key)
             row = self.unit.execute(
                 select(
                     invitations.c.id,
@@ -505,10 +517,9 @@ class CaseBook:
                     and_(ratings.c.invitation_id == invitations.c.id, ratings.c.origin == Origin.CITIZEN.value),
                 )
                 .where(
-                    column == identity,
+                    _in_group(group_key),
                     invitations.c.kind == SubjectKind.CASE.value,
-                    invitations.c.state != InvitationState.IMPOSSIBLE.value,
-                    invitations.c.state != InvitationState.WITHDRAWN.value,
+                    invitations.c.state.not_in(_ASKED_NOBODY),
                 )
                 .order_by(ratings.c.rated_at.is_(None), invitations.c.created_at.desc(), ratings.c.rated_at.desc())
                 .limit(1)
@@ -567,8 +578,13 @@ class CaseBook:
         """Nothing more is sent for this invitation."""
         self._endings.append(Ending(invitation.id, state, reason, now))
         invitation.state, invitation.reason, invitation.due_at = state, reason, None
+        self.close_group(invitation)
+
+    def close_group(self, invitation: KnownInvitation) -> None:
+        """Its batch or theme may be asked by another from here on."""
         if invitation.group_key is not None:
             self._groups.pop(invitation.group_key, None)
+            self._closed_groups.append((invitation.id,))  # before another gets the key: it is unique
             invitation.group_key = None
 
     def copy_rating(

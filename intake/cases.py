@@ -364,17 +364,19 @@ class PatchCase:
             too_old = now - content.closed_at > self.rules.max_age
             reason = impossible_reason(number.kind, book.opt_out(number), too_old=too_old)
             reclosed = content.closed_at != before.closed_at and reason != known.reason
-            alone = known.members == 1
+            alone = known.open_members == 1
             if moved or regrouped or reclosed or (rewritten and alone):
                 book.leave(case)
                 if alone and is_open(known.state):
                     book.end(known, InvitationState.WITHDRAWN, "changed", now)
+                elif moved:  # who is left there are calls: of its cases nobody has the new phone
+                    book.close_group(known)
                 if regrouped:
                     book.note_group(case)
                 _place(book, case, self.rules, self.ids, now)
                 return
         if known.state is InvitationState.WAITING:
-            if known.members == 1:
+            if known.open_members == 1:
                 known.lang = content.lang
                 known.not_after = case.deadline
             group_key = content.group_key

@@ -84,9 +84,13 @@ class CaseContent:
     @property
     def group_key(self) -> str | None:
         """The batch 批量 or theme 主题 that is asked once for all its cases; a batch comes before a theme."""
-        if self.batch_id is not None:
-            return f"batch:{self.batch_id}"
-        return None if self.theme_id is None else f"theme:{self.theme_id}"
+        return next(iter(self.group_keys), None)
+
+    @property
+    def group_keys(self) -> tuple[str, ...]:
+        """All that it names, the one that counts first."""
+        named = (("batch", self.batch_id), ("theme", self.theme_id))
+        return tuple(f"{kind}:{identity}" for kind, identity in named if identity is not None)
 
 
 @dataclass(frozen=True, slots=True)

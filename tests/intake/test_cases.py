@@ -563,6 +563,71 @@ def test_a_smaller_batch_may_be_complete(post: Post, patch: Post, rows: Any, wak
     assert len(wakes) == 1
 
 
+def test_a_new_phone_of_a_batchs_only_case_asks_anew(
+    post: Post, patch: Post, rows: Any, keyring: Keyring, kind: str
+) -> None:
+    group = {kind: "B1", "group_size": 2}
+    post("GD-1", **group)
+    assert brief(patch("GD-1", phone="13800000002")) == (200, Invited.WAITING, None)
+    old, new = rows(invitations)
+    assert (old.state, old.reason, old.group_key, old.number_sealed) == ("withdrawn", "changed", None, None)
+    assert (new.state, new.group_key, new.due_at) == ("waiting", f"{kind[:5]}:B1", START + HALF_AN_HOUR)
+    assert keyring.open(new.number_sealed) == "+8613800000002"
+    assert [row.invitation_id for row in rows(invitation_members)] == [new.id]
+    assert brief(post("GD-2", phone="13800000002", **group)) == JOINED
+    assert {row.invitation_id for row in rows(invitation_members)} == {new.id}
+
+
+def test_a_batchs_only_case_that_cannot_be_asked_any_more_says_why(
+    post: Post, patch: Post, rows: Any, kind: str
+) -> None:
+    post("GD-1", **{kind: "B1"})
+    assert brief(patch("GD-1", phone=None)) == (200, Invited.NONE, "anonymous")
+    assert brief(patch("GD-1", phone=PHONE)) == (200, Invited.WAITING, None)
+    assert brief(patch("GD-1", closed_at="2026-11-17T06:00:00")) == (200, Invited.NONE, "too_old")
+    assert brief(patch("GD-1", closed_at="2026-11-18T09:50:00")) == (200, Invited.WAITING, None)
+    states = [(row.state, row.reason) for row in rows(invitations)]
+    assert states == [
+        ("withdrawn", "changed"),
+        ("impossible", "anonymous"),
+        ("withdrawn", "changed"),
+        ("impossible", "too_old"),
+        ("waiting", None),
+    ]
+    assert len(rows(invitation_members)) == 1
+
+
+def test_a_case_that_was_too_old_comes_back_to_its_batch_that_is_open(
+    post: Post, patch: Post, rows: Any, kind: str
+) -> None:
+    assert brief(post("GD-1", closed_at="2026-11-17T06:00:00", **{kind: "B1"})) == (201, Invited.NONE, "too_old")
+    assert brief(post("GD-2", **{kind: "B1"})) == WAITING
+    assert brief(patch("GD-1", closed_at="2026-11-18T09:00:00")) == (200, Invited.JOINED, None)
+    _, group = rows(invitations)
+    assert [row.invitation_id for row in rows(invitation_members)] == [group.id] * 2
+
+
+def test_a_case_without_its_batch_comes_to_its_theme(post: Post, patch: Post, rows: Any) -> None:
+    post("GD-1", theme_id="T1")
+    post("GD-2", theme_id="T1", batch_id="B1")
+    assert brief(patch("GD-2", batch_id=None)) == (200, Invited.JOINED, None)
+    theme, batch = rows(invitations)
+    assert (theme.state, batch.state, batch.reason) == ("waiting", "withdrawn", "changed")
+    assert [row.invitation_id for row in rows(invitation_members)] == [theme.id] * 2
+
+
+def test_a_new_phone_beside_a_withdrawn_case_leaves_nobody_to_ask_at_the_old_one(
+    post_all: PostAll, patch: Post, desk: CaseDesk, rows: Any
+) -> None:
+    post_all(posted("GD-1", batch_id="B1"), posted("GD-2", batch_id="B1"))
+    desk.withdraw("GD-2", None, SYSTEM).result(WAIT)
+    assert brief(patch("GD-1", phone="13800000002")) == (200, Invited.WAITING, None)
+    assert [(row.state, row.group_key) for row in rows(invitations)] == [
+        ("withdrawn", None),
+        ("waiting", "batch:B1"),
+    ]
+
+
 @pytest.mark.parametrize("changes", [{"title": "x"}, {"phone": "13800000002"}, {}])
 def test_what_is_not_this_systems_is_unknown(post: Post, patch: Post, desk: CaseDesk, changes: dict[str, Any]) -> None:
     post()
