@@ -50,6 +50,7 @@ STANDING: dict[str, Any] = {
 }
 """What kind of SMSC it is where a test does not say otherwise."""
 SIGNATURE = "【临夏12345】"
+_PATIENCE = 90.0
 _WORDS = {
     "非常不满意": 1,
     "很不满意": 1,
@@ -188,6 +189,13 @@ class SmsServer(Server):
     @property
     def keyring(self) -> Keyring:
         return Keyring.load(self.key_path)
+
+    def close(self) -> None:
+        process = self.process
+        if self.prefix and process is not None and process.popen.poll() is None:
+            process.terminate_child()  # a tracer that is killed leaves its child behind
+            process.wait()
+        super().close()
 
     def make_token(self) -> None:
         """An intake token, as an administrator makes it."""
@@ -349,7 +357,8 @@ class Poster:
             self._error = error
 
     def _post(self, group: Sequence[Mapping[str, Any]]) -> None:
-        while True:
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
             try:
                 statuses = self._server.post(group)
             except (OSError, http.client.HTTPException):
@@ -359,6 +368,7 @@ class Poster:
             assert not set(statuses) & {400, 401, 403, 409, 422}, statuses
             self.failed += 1
             time.sleep(0.05)  # as a client that tries again does
+        raise AssertionError(f"a server took no cases for {_PATIENCE:g} s")
 
 
 # ── what must hold ────────────────────────────────────────────────────────────────────────────────────────────────────
