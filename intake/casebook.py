@@ -38,7 +38,7 @@ from models.tables import (
     outbox,
     ratings,
 )
-from models.terms import InvitationState, Origin, OutboxState, Satisfaction, SubjectKind
+from models.terms import Channel, InvitationState, Origin, OutboxState, Satisfaction, SubjectKind
 
 __all__ = ["CaseBook", "CaseKey", "CaseRules", "GroupPast", "KnownCase", "KnownInvitation", "NumberRow"]
 
@@ -495,6 +495,8 @@ class CaseBook:
         """How a batch or theme went that was asked before and is closed; None: it was not asked.
 
         What is open counts for nothing here: it is the group's (`group`), or one that this book is about to end.
+        Whatever else asked about a case of the group asked about the group: a case whose asking has begun, or is over,
+        changes its batch and theme no more (`PatchCase`), and a call's invitation is none of a group.
         """
         if group_key not in self._pasts:
             row = self.unit.execute(
@@ -514,7 +516,12 @@ class CaseBook:
                 .join(invitations, invitations.c.id == invitation_members.c.invitation_id)
                 .outerjoin(
                     ratings,
-                    and_(ratings.c.invitation_id == invitations.c.id, ratings.c.origin == Origin.CITIZEN.value),
+                    # A rating in a call is about that call and the case closed in it, not about the group.
+                    and_(
+                        ratings.c.invitation_id == invitations.c.id,
+                        ratings.c.origin == Origin.CITIZEN.value,
+                        ratings.c.channel == Channel.SMS.value,
+                    ),
                 )
                 .where(
                     _in_group(group_key),

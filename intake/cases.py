@@ -7,7 +7,8 @@ Rules kept here:
 2. A subject is asked by one invitation. A case whose call is already asked joins the call's; one of a batch or theme
    joins the group's; one that comes after the group's rating takes a copy of it.
 3. A case that cannot be asked is stored with an invitation that says why, and its deadline stays.
-4. Before the first SMS everything may be changed; after it not the phone.
+4. Before the first SMS everything may be changed; after it not the phone. Batch and theme stay once the case was asked,
+   in whatever way, or rated: a later member of a group takes what its citizen said of the group, of no case alone.
 5. A withdrawn case is asked nothing more and has no deadline. What it was rated stays.
 
 A command carries the ids of all it may store, so that running twice (models/door.py, rule 3) stores the same.
@@ -191,6 +192,11 @@ def _extend(known: KnownInvitation, case: KnownCase) -> None:
     known.changed = True
 
 
+def _may_regroup(known: KnownInvitation) -> bool:
+    """Whether a case of this invitation may still change its batch or theme: nobody was asked, or could be."""
+    return known.state in {InvitationState.WAITING, InvitationState.IMPOSSIBLE}
+
+
 # ── commands ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -345,6 +351,10 @@ class PatchCase:
         asked = case.invitation is not None and case.invitation.asked_by_sms
         if number is not case.number and asked:
             return Problem("phone", "cannot be changed after the first SMS")
+        if asked or case.evaluated is not None or (case.invitation is not None and not _may_regroup(case.invitation)):
+            for name in ("batch_id", "theme_id"):
+                if getattr(content, name) != getattr(case.content, name):
+                    return Problem(name, "cannot be changed once the case was asked or rated")
         group_key = content.group_key
         apart_from = case if group_key == case.content.group_key else None
         if group_key is not None and book.has_another_phone(group_key, number, apart_from=apart_from):

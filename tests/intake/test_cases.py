@@ -359,6 +359,27 @@ def asked_by_sms(change: Any, rows: Any, **more: Any) -> Any:
     return invitation
 
 
+def rated_by_sms(change: Any, invitation: Any, level: int = 5, reasons: str | None = None) -> str:
+    rating = new_id()
+    change(
+        insert(ratings).values(
+            id=rating,
+            invitation_id=invitation.id,
+            message_id=new_id(),
+            channel="sms",
+            origin="citizen",
+            raw_input="5",
+            key_map=RULES.key_map,
+            satisfaction=level,
+            reasons=reasons,
+            rated_at=START,
+            late=False,
+            created_at=START,
+        )
+    )
+    return rating
+
+
 def test_a_later_member_joins_an_open_group(post: Post, rows: Any, change: Any, kind: str) -> None:
     post("GD-1", **{kind: "B1"})
     asked_by_sms(change, rows)
@@ -376,23 +397,7 @@ def test_after_the_rating_a_later_member_takes_a_copy(
 ) -> None:
     post("GD-1", **{kind: "B1"})
     group = asked_by_sms(change, rows, state="rated", ended_at=START, group_key=None)
-    rating = new_id()
-    change(
-        insert(ratings).values(
-            id=rating,
-            invitation_id=group.id,
-            message_id=new_id(),
-            channel="sms",
-            origin="citizen",
-            raw_input="5",
-            key_map=RULES.key_map,
-            satisfaction=level,
-            reasons=reasons,
-            rated_at=START,
-            late=False,
-            created_at=START,
-        )
-    )
+    rating = rated_by_sms(change, group, level, reasons)
     clock.turn(timedelta(minutes=2))
     verdict = post("GD-2", dept_name="城管局", area_code="622901", **{kind: "B1"})
     assert brief(verdict) == (201, Invited.NONE, "rated")
@@ -626,6 +631,26 @@ def test_a_new_phone_beside_a_withdrawn_case_leaves_nobody_to_ask_at_the_old_one
         ("withdrawn", None),
         ("waiting", "batch:B1"),
     ]
+
+
+@pytest.mark.parametrize("state", ["asked", "rated", "expired", "superseded", "defaulted"])
+def test_a_case_that_was_asked_stays_in_its_batch(
+    post: Post, patch: Post, rows: Any, change: Any, kind: str, state: str
+) -> None:
+    post("GD-1")
+    asked_by_sms(change, rows, state=state)
+    verdict = patch("GD-1", **{kind: "B1"})
+    assert (verdict.status, [problem.field for problem in verdict.problems]) == (409, [kind])
+    assert getattr(rows(cases)[0], kind) is None
+    assert brief(post("GD-2", **{kind: "B1"})) == WAITING
+    assert patch("GD-1", title="x").status == 200
+
+
+def test_a_theme_takes_no_rating_of_a_batch(post: Post, rows: Any, change: Any) -> None:
+    post("GD-1", batch_id="B1", theme_id="T1")
+    rated_by_sms(change, asked_by_sms(change, rows, state="rated", ended_at=START, group_key=None))
+    assert brief(post("GD-2", theme_id="T1")) == WAITING
+    assert brief(post("GD-3", batch_id="B1", theme_id="T1")) == (201, Invited.NONE, "rated")
 
 
 @pytest.mark.parametrize("changes", [{"title": "x"}, {"phone": "13800000002"}, {}])

@@ -210,6 +210,21 @@ def test_a_call_that_joined_a_batch_drops_out_alone(intake: Intake, post_all: An
     assert len(members()[invitation.id]) == 3
 
 
+@pytest.mark.parametrize("kind", ["batch_id", "theme_id"])
+def test_a_rating_in_a_call_is_none_of_the_batch(
+    intake: Intake, post_all: Any, post: Post, patch: Post, desk: CaseDesk, rows: Any, kind: str
+) -> None:
+    post_all(posted("GD-1", **{kind: "B"}), posted("GD-2", **{kind: "B"}))
+    desk.withdraw("GD-2", None, SYSTEM).result(WAIT)
+    intake.end_call(CLOSED, CallOutcome.NO_INPUT).result(WAIT)
+    intake.rate(CLOSED, Satisfaction(1), "5", hold=False).result(WAIT)
+    verdict = patch("GD-1", **{kind: "C"})
+    assert (verdict.status, [problem.field for problem in verdict.problems]) == (409, [kind])
+    assert brief(post("GD-3", **{kind: "B"})) == WAITING, "GD-1's own level is no answer about GD-3"
+    assert [row.state for row in rows(invitations)] == ["rated", "waiting"]
+    assert len(rows(evaluations)) == 2
+
+
 def test_who_skips_the_question_gets_no_sms_for_the_case(intake: Intake, post: Post, rows: Any, change: Any) -> None:
     post()
     queue_sms(change, rows(invitations)[0])
