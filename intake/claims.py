@@ -57,6 +57,7 @@ class Claimed:
     id: str = ""
     number_hash: bytes = b""
     total: int = 0
+    kind: str = ""
 
 
 class Unsendable(Exception):
@@ -369,12 +370,22 @@ class _Claim:
                     row.invitation_id,
                     row.asked_by or "sms",
                     row.first_asked_at or now,
-                    now + terms.life if row.invitation_kind == "call" else None,
+                    # A case that joined the call's asking has its own deadline: the longer life counts.
+                    max(now + terms.life, row.not_after or now) if row.invitation_kind == "call" else None,
                     now,
                 )
             )
         self.claimed.append(
-            Claimed(whole.text, whole.our_number, whole.reference, left, row.id, row.number_hash, len(whole.segments))
+            Claimed(
+                whole.text,
+                whole.our_number,
+                whole.reference,
+                left,
+                row.id,
+                row.number_hash,
+                len(whole.segments),
+                kind.value,
+            )
         )
 
     def store(self, unit: Unit) -> None:

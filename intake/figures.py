@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, select
 
-from models.tables import invitations, messages
+from models.tables import invitations, messages, receipts
 from models.terms import InvitationState, MessageState
 
 __all__ = ["SmsFigures", "sms_figures"]
@@ -16,7 +16,8 @@ __all__ = ["SmsFigures", "sms_figures"]
 
 @dataclass(frozen=True, slots=True)
 class SmsFigures:
-    """`oldest`: how long the oldest queued SMS that may go already waits; `to_see`: replies a person has to see."""
+    """`oldest`: how long the oldest queued SMS that may go already waits; `to_see`: replies a person has to see;
+    `receipts`: those that found no message yet."""
 
     queued: int = 0
     oldest: timedelta = timedelta(0)
@@ -24,6 +25,7 @@ class SmsFigures:
     due: int = 0
     unread: int = 0
     to_see: Mapping[str, int] = field(default_factory=dict)
+    receipts: int = 0
 
 
 def sms_figures(connection: Connection, now: datetime) -> SmsFigures:
@@ -55,4 +57,5 @@ def sms_figures(connection: Connection, now: datetime) -> SmsFigures:
         due,
         unread,
         {str(reason): int(number) for reason, number in to_see},
+        connection.execute(select(func.count()).select_from(receipts)).scalar_one(),
     )

@@ -64,6 +64,8 @@ class ReceiptFacts:
     our_number: str
     reference: int | None
     at: datetime
+    sure: bool = True
+    """It says of itself that it is a receipt; else it only reads like one, and counts where it finds its message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +89,12 @@ class Matched:
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """`matched`: receipts that said something new; `kept`: how many more than before wait for their segment."""
+    """`matched`: receipts that said something new; `words`: places of those that are no receipts after all; `kept`: how
+    many more than before wait for their segment."""
 
     matched: tuple[Matched, ...]
     kept: int = 0
+    words: frozenset[int] = frozenset()
 
 
 # ── the commands ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -112,7 +116,10 @@ class NoteReceipts:
     def _note(self, unit: Unit) -> Noted:
         facts = [_storable(fact) for fact in self.receipts]
         found = _match(unit, facts)
-        kept = [fact for fact, row in zip(facts, found, strict=True) if row is None]
+        kept = [fact for fact, row in zip(facts, found, strict=True) if row is None and fact.sure]
+        words = frozenset(
+            place for place, (fact, row) in enumerate(zip(facts, found, strict=True)) if row is None and not fact.sure
+        )
         _keep(unit, kept)
         matched = _apply(
             unit,
@@ -120,7 +127,7 @@ class NoteReceipts:
             self.rules,
             self.now,
         )
-        return Noted(matched, len(kept))
+        return Noted(matched, len(kept), words)
 
 
 @dataclass(frozen=True, slots=True)

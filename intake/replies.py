@@ -15,7 +15,7 @@ Rules kept here:
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -71,7 +71,8 @@ _DAY = timedelta(hours=24)
 class TakingRules:
     """What the configuration says about replies. `reason_hold`: how long the push of a bad rating waits for its reason.
 
-    `area_code`, `service_name`, `push_calls`: as for ratings in a call (intake/record.py, `Rules`).
+    `area_code`, `service_name`, `push_calls`: as for ratings in a call (intake/record.py, `Rules`). `carriers`: one
+    that each link serves; an answer goes back where its reply came from.
     """
 
     replies: ReplyRules
@@ -79,6 +80,7 @@ class TakingRules:
     service_name: str | None
     push_calls: PushCalls
     reason_hold: timedelta = timedelta(minutes=10)
+    carriers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,7 @@ _MESSAGES = (
         messages.c.number_tail,
         messages.c.number_key_id,
         messages.c.code,
+        messages.c.link,
         messages.c.created_at,
     )
     .where(messages.c.id.in_(bindparam("ids", expanding=True)), messages.c.state == MessageState.UNREAD.value)
@@ -181,7 +184,7 @@ class _Wave:
         if not replies:
             return
         hashes = {row.number_hash for _, row in replies if row.number_hash is not None}
-        given = load_given(unit, hashes)
+        given = self._given = load_given(unit, hashes)
         matches = [_match(command, row, given) for command, row in replies]
         self._invitations = load_invitations(
             unit,
@@ -432,15 +435,20 @@ class _Wave:
                 once_key=once,
                 number=_number_of(row),
                 invitation_id=of,
-                code=row.code or "",
+                code=row.code or self._code_of(row, of),
                 lang=(known.row.lang if known is not None else None) or "zh",
                 fields=fields,
-                carrier="",
+                carrier=command.rules.carriers.get(row.link, ""),
                 not_before=now,
                 not_after=row.created_at + command.rules.replies.answer_within,
                 answers_id=command.message_id,
             )
         )
+
+    def _code_of(self, row: Any, invitation_id: str | None) -> str:
+        """The code that the number has for the invitation: every SMS of an invitation carries it."""
+        given = self._given.get(row.number_hash, ())
+        return next((one.plain.code for one in given if one.plain.invitation_id == invitation_id), "")
 
     def _candidates(self, row: Any) -> str:
         """Open invitations of other numbers with the code that was answered to, for a person to choose from."""

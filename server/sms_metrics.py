@@ -36,6 +36,7 @@ def sms_source(sms: SmsServer, figures: Callable[[], SmsFigures]) -> Callable[[]
         yield GaugeMetricFamily("huiyin_sms_unknown", "SMS sent whose fate nobody knows.", value=now.unknown)
         yield GaugeMetricFamily("huiyin_sms_invitations_due", "Invitations due for an SMS.", value=now.due)
         yield GaugeMetricFamily("huiyin_sms_unread", "Replies stored and not read yet.", value=now.unread)
+        yield GaugeMetricFamily("huiyin_sms_receipts_kept", "Receipts that found no message yet.", value=now.receipts)
         to_see = GaugeMetricFamily(
             "huiyin_sms_to_see", "Replies that a person has to look at, by reason.", labels=["reason"]
         )
@@ -91,12 +92,14 @@ def _summed(counts: Iterable[tuple[tuple[str, str], int]]) -> Iterable[tuple[tup
 
 def _sender(sms: SmsServer) -> Iterable[Metric]:
     counts = sms.sender.statistics
-    yield _by("sms_messages", "SMS of ours, by how handing over ended.", "outcome", counts.messages.copy().items())
+    handed = CounterMetricFamily(
+        "huiyin_sms_messages", "SMS of ours, by kind and how handing over ended.", labels=["kind", "outcome"]
+    )
+    for (kind, outcome), count in counts.messages.copy().items():
+        handed.add_metric([kind, outcome], count)
+    yield handed
     yield _by("sms_failures", "SMS that failed at the submit, by reason.", "reason", counts.failures.copy().items())
     yield _by("sms_receipts", "Receipts matched, by class.", "class", counts.receipts.copy().items())
-    yield GaugeMetricFamily(
-        "huiyin_sms_receipts_kept", "Receipts without a message, since the start.", value=counts.receipts_kept
-    )
 
 
 def _by(name: str, sentence: str, label: str, counts: Iterable[tuple[str, int]]) -> Metric:

@@ -262,7 +262,8 @@ class Inbox:
         code = reply_code(delivery.destination, line.service_number, line.code_digits, line.destination)
         split = unpack(delivery.esm_class, delivery.data_coding, delivery.body, delivery.tlvs).concatenation
         source = number.value if number.value is not None else delivery.source
-        ours = delivery.destination if code is None else line.service_number + code
+        # What is no address of ours may be anybody's: a citizen's number stands nowhere in clear.
+        ours = "" if code is None else line.service_number + code
         key = None
         if split is not None:
             key = self._keyring.digest(_joined(*map(str, message_key(line.group, source, ours, split))))

@@ -260,6 +260,8 @@ class Outgoing:
     number_hash: bytes = b""
     several: bool = False
     """It has several segments, whether or not all of them go now."""
+    kind: str = ""
+    """What it is for (MessageKind), for the counts."""
     failed: str | None = None
     unknown: bool = False
     unsent: bool = False

@@ -67,14 +67,12 @@ class SenderStatistics:
     """Counts since the start."""
 
     claimed: int = 0
-    messages: Counter[str] = field(default_factory=Counter)
-    """By how the handing over ended: sent, failed, unknown, put_back."""
+    messages: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By kind and how the handing over ended: sent, failed, unknown, put_back."""
     failures: Counter[str] = field(default_factory=Counter)
     """Failed messages by reason."""
     receipts: Counter[str] = field(default_factory=Counter)
     """Matched receipts by class."""
-    receipts_kept: int = 0
-    """Receipts that found no message yet."""
     rests: int = 0
 
 
@@ -92,6 +90,7 @@ class Sender:
         rules: ReceiptRules,
         unknown_after: timedelta,
         blocked_pause: float,
+        words: Callable[[Link, Delivery], None],
         fault: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._door = door
@@ -102,6 +101,7 @@ class Sender:
         self._rules = rules
         self._unknown_after = unknown_after
         self._blocked_pause = blocked_pause
+        self._words = words
         self._fault = fault
         self.statistics = SenderStatistics()
         self.lanes: dict[str, Lane] = {}
@@ -173,7 +173,9 @@ class Sender:
         if claimed:
             self._fault("claimed")
         for message in claimed:
-            outgoing = Outgoing(message.id, len(message.segments), now, message.number_hash, message.total > 1)
+            outgoing = Outgoing(
+                message.id, len(message.segments), now, message.number_hash, message.total > 1, message.kind
+            )
             if not message.segments:
                 self._ended(outgoing)
             for segment in message.segments:
@@ -285,7 +287,7 @@ class Sender:
         elif outgoing.unsent:
             again = None if outgoing.refused is None else self._clock.now() + _REFUSED_FOR_NOW
             self._back.append(GivenBack(outgoing.id, again, outgoing.refused))
-            self.statistics.messages["put_back"] += 1
+            self.statistics.messages[outgoing.kind, "put_back"] += 1
         else:
             self._outcome(outgoing, MessageState.SENT)
         self._soon()
@@ -296,7 +298,7 @@ class Sender:
         self._outcomes.append(
             Outcome(outgoing.id, state, reason, settle_at, outgoing.number_hash, several=outgoing.several)
         )
-        self.statistics.messages[state.value] += 1
+        self.statistics.messages[outgoing.kind, state.value] += 1
 
     def _take_back(self, lane: Lane) -> None:
         """What was claimed for a link and not given to it: others may take it."""
@@ -307,7 +309,8 @@ class Sender:
     # ── receipts ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def receipt(self, link: Link, delivery: Delivery, facts: ReceiptFacts) -> None:
-        """A receipt came: stored in this turn, answered when it is."""
+        """A receipt came: stored in this turn, answered when it is. One that is not sure to be a receipt and finds no
+        message is a citizen's words."""
         self._receipts.append((link, delivery, facts))
         if len(self._receipts) >= CLAIM:
             self._store_receipts()
@@ -321,8 +324,11 @@ class Sender:
 
         def stored(noted: Noted) -> None:
             self._fault("receipt-stored")
-            for link, delivery, _ in batch:
-                link.respond(delivery, _OK)
+            for place, (link, delivery, _) in enumerate(batch):
+                if place in noted.words:
+                    self._words(link, delivery)
+                else:
+                    link.respond(delivery, _OK)
             self._learn(noted)
 
         def not_stored(_: Failure) -> None:
@@ -334,7 +340,6 @@ class Sender:
 
     def _learn(self, noted: Noted) -> None:
         """What receipts say about the links."""
-        self.statistics.receipts_kept += noted.kept
         again = False
         for one in noted.matched:
             self.statistics.receipts[one.kind.value] += 1

@@ -140,6 +140,7 @@ class SmsServer:
             rules=self._rules,
             unknown_after=sms.unknown_after,
             blocked_pause=sms.blocked_pause.total_seconds(),
+            words=self._words,
             fault=fault,
         )
         texts = load_texts(settings.ivr.languages, settings.directory / sms.texts if sms.texts else None)
@@ -182,6 +183,7 @@ class SmsServer:
                 service_name=settings.hotline.service,
                 push_calls=push_calls,
                 reason_hold=settings.centre.reason_hold,
+                carriers={link.name: link.carriers[0] for link in filled},
             ),
             key_map=settings.rating.key_map,
             repeat_window=sms.repeat_window,
@@ -247,27 +249,35 @@ class SmsServer:
         else:
             self.sender.receipt(link, delivery, self._facts(line, delivery, receipt))
 
+    def _words(self, link: Link, delivery: Delivery) -> None:
+        """What only read like a receipt: a citizen wrote it."""
+        self.inbox.take(link, delivery)
+
     def _facts(self, line: _Line, delivery: Delivery, receipt: Receipt) -> ReceiptFacts:
         forms = dict.fromkeys(form for one in receipt.message_ids for form in id_forms(one, line.ids))
         text = receipt.state if not receipt.error else f"{receipt.state} {receipt.error}"
-        mobile = _MOBILE.fullmatch(delivery.source)
-        service = line.settings.service_number or ""
-        code = reply_code(
-            delivery.destination,
-            service,
-            self.settings.sms.code_digits if line.settings.extension_digits else 0,
-            line.settings.reply_destination,
-        )
+        theirs, ours = delivery.source, delivery.destination
+        code = self._code(line, ours)
+        if code is None and (swapped := self._code(line, theirs)) is not None:
+            # Some SMSCs keep the order of the submit in its receipt.
+            theirs, ours, code = ours, theirs, swapped
+        mobile = _MOBILE.fullmatch(theirs)
         return ReceiptFacts(
             kind=receipt.class_,
             text=text.strip(),
             links=line.partners,
             forms=tuple(forms),
             number_hash=self._keyring.hash(f"+86{mobile[1]}") if mobile else None,
-            our_number=delivery.destination if code is None else service + code,
+            our_number="" if code is None else (line.settings.service_number or "") + code,
             reference=receipt.user_message_reference,
             at=self._clock.now(),
+            sure=receipt.marked,
         )
+
+    def _code(self, line: _Line, address: str) -> str | None:
+        """The code in an address of ours; None: it is not ours."""
+        digits = self.settings.sms.code_digits if line.settings.extension_digits else 0
+        return reply_code(address, line.settings.service_number or "", digits, line.settings.reply_destination)
 
     # ── sweeps ────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -574,3 +574,12 @@ def test_no_number_stands_in_the_audit_or_the_queues_note(record: Replying) -> N
     told += [row.queue_note or "" for row in record.rows(messages)]
     assert not any("1380000000" in text for text in told)
     assert {row.action for row in record.rows(audit)} == {"rating.stored", "opt_out.stored", "opt_out.ended"}
+
+
+def test_an_answer_goes_back_where_the_reply_came_from_with_the_invitation_s_code(record: Replying) -> None:
+    """Over a carrier of the reply's link, and from the invitation's number even where the bare one was written to."""
+    record.rules = replace(RULES, carriers={"mobile": "unicom"})
+    record.invite(record.case(), code="07")
+    record.reply(words("你是谁"), code="")
+    answer = record.one(messages, kind=MessageKind.CLARIFICATION.value)
+    assert (answer.carrier, answer.code) == ("unicom", "07")
