@@ -13,6 +13,9 @@ from config.errors import ConfigurationError
 from config.keymap import KeyMap
 from config.loading import load
 from config.settings import RatingSection
+from models.clock import SystemClock
+from server.command_line import config_option, load_settings, opened, told
+from server.errors import CannotDo
 
 if TYPE_CHECKING:
     from sms.grammar import Reading
@@ -22,7 +25,7 @@ __all__ = ["sms"]
 
 @click.group()
 def sms() -> None:
-    """Replies, and how they are read."""
+    """Replies and how they are read; numbers that a carrier no longer blocks."""
 
 
 @sms.command()
@@ -47,6 +50,31 @@ def parse(config: Path | None) -> None:
         reply = line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", "replace")
         out.write(json.dumps(_as_json(read(reply, keys)), ensure_ascii=False).encode() + b"\n")
         out.flush()
+
+
+@sms.command()
+@config_option
+def allow(config: Path) -> None:
+    """Lift a carrier's opt-out: the carrier says that the number takes our SMS again. Asks for the number.
+
+    What a citizen wrote himself (退订) stays: only his 恢复 lifts that.
+    """
+    from intake.numbers import NumberKind, normalise_number
+    from intake.opt_outs import lift_carrier_opt_out
+
+    with told():
+        settings = load_settings(config)
+        raw = sys.stdin.readline() if not sys.stdin.isatty() else click.prompt("number", err=True)
+        number = normalise_number(raw)
+        if number.kind is not NumberKind.MOBILE or number.value is None:
+            raise CannotDo("that is no mobile number")
+        with opened(settings) as database:
+            hash_ = database.open_keyring(settings.privacy.key_file).hash(number.value)
+            with database.write_engine.begin() as connection:
+                lifted = lift_carrier_opt_out(connection, hash_, SystemClock().now())
+        if not lifted:
+            raise CannotDo("no carrier's opt-out is known of this number")
+        click.echo("lifted: what comes from now on is asked again")
 
 
 def _keys(config: Path | None) -> KeyMap:
