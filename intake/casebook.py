@@ -21,6 +21,7 @@ from intake.members import count_members
 from intake.names import project_no
 from intake.numbers import NumberKind
 from intake.posted import CaseContent
+from intake.record import UNSENT_AFTER
 from intake.workdays import WorkingDays
 from models.door import Bulk, Many, Unit
 from models.privacy import SealedNumber
@@ -29,6 +30,7 @@ from models.tables import (
     calls,
     case_keys,
     cases,
+    codes,
     evaluations,
     feed,
     invitation_members,
@@ -38,7 +40,16 @@ from models.tables import (
     outbox,
     ratings,
 )
-from models.terms import Channel, InvitationState, Origin, OutboxState, Satisfaction, SubjectKind
+from models.terms import (
+    Channel,
+    InvitationState,
+    MessageKind,
+    MessageState,
+    Origin,
+    OutboxState,
+    Satisfaction,
+    SubjectKind,
+)
 
 __all__ = ["CaseBook", "CaseKey", "CaseRules", "GroupPast", "KnownCase", "KnownInvitation", "NumberRow"]
 
@@ -88,7 +99,10 @@ class NumberRow(NamedTuple):
 
 @dataclass(slots=True)
 class KnownInvitation:
-    """`members`: how many there are, `open_members`: of them neither rated nor withdrawn, `calls`: of them calls."""
+    """`members`: how many there are, `open_members`: of them neither rated nor withdrawn, `calls`: of them calls.
+
+    `call_until`: until when an SMS about its call alone may be sent.
+    """
 
     id: str
     kind: SubjectKind
@@ -104,6 +118,7 @@ class KnownInvitation:
     members: int = 0
     open_members: int = 0
     calls: int = 0
+    call_until: datetime | None = None
     new: bool = False
     changed: bool = False
 
@@ -214,12 +229,34 @@ _UPDATE_INVITATION = Many(
     update(invitations)
     .where(invitations.c.id == bindparam("invitation"))
     .values(
-        due_at=bindparam("due"), not_after=bindparam("until"), lang=bindparam("language"), changed_at=bindparam("at")
+        kind=bindparam("about"),
+        due_at=bindparam("due"),
+        not_after=bindparam("until"),
+        lang=bindparam("language"),
+        changed_at=bindparam("at"),
     ),
-    ("invitation", "due", "until", "language", "at"),
+    ("invitation", "about", "due", "until", "language", "at"),
 )
 _CLOSE_GROUP = Many(
     update(invitations).where(invitations.c.id == bindparam("invitation")).values(group_key=None), ("invitation",)
+)
+_CANCEL_TEXT = Many(
+    update(messages)
+    .where(
+        messages.c.invitation_id == bindparam("invitation"),
+        messages.c.kind == MessageKind.INVITATION.value,
+        messages.c.state == MessageState.QUEUED.value,
+        messages.c.handed_at.is_(None),
+    )
+    # No link ever had it: the invitation may be queued once more.
+    .values(state=MessageState.CANCELLED.value, reason="changed", once_key=None, changed_at=bindparam("at")),
+    ("invitation", "at"),
+)
+_REST_CODE = Many(
+    update(codes)
+    .where(codes.c.invitation_id == bindparam("invitation"), codes.c.ended_at.is_(None))
+    .values(ended_at=bindparam("at")),
+    ("invitation", "at"),
 )
 _MEMBERS = Bulk(invitation_members, ("invitation_id", "subject_id"))
 _LEAVE = Many(
@@ -297,7 +334,7 @@ _SELECT_INVITATIONS = (
     .with_for_update()
 )
 _SELECT_TOLD = (
-    select(invitation_members.c.invitation_id, calls.c.agent, calls.c.dept)
+    select(invitation_members.c.invitation_id, calls.c.agent, calls.c.dept, calls.c.ended_at)
     .join(calls, calls.c.subject_id == invitation_members.c.subject_id)
     .where(invitation_members.c.invitation_id.in_(bindparam("ids", expanding=True)))
 )
@@ -346,6 +383,7 @@ class CaseBook:
         self._opt_outs: dict[bytes, OptOut] = {}
         self._joins: list[tuple[Any, ...]] = []
         self._leaves: list[tuple[Any, ...]] = []
+        self._requeued: list[tuple[Any, ...]] = []
         self._endings: list[Ending] = []
         self._evaluations: list[tuple[Any, ...]] = []
         self._outbox: list[tuple[Any, ...]] = []
@@ -416,6 +454,9 @@ class CaseBook:
         for row in self.unit.execute(_SELECT_HANDED, every):
             self.invitations[row.invitation_id].asked_by_sms = True
         told = {row.invitation_id: row for row in self.unit.execute(_SELECT_TOLD, every)}
+        for row in told.values():
+            if row.ended_at is not None:
+                self.invitations[row.invitation_id].call_until = row.ended_at + UNSENT_AFTER
         for row in memberships:
             case, known = by_subject[row.subject_id], self.invitations[row.invitation_id]
             case.invitation = _current(case.invitation, known)
@@ -594,6 +635,16 @@ class CaseBook:
             self._closed_groups.append((invitation.id,))  # before another gets the key: it is unique
             invitation.group_key = None
 
+    def ask_without(self, invitation: KnownInvitation, now: datetime) -> None:
+        """A case has left an invitation that goes on without it: a text that is made already names it, or counts it."""
+        if invitation.queued:
+            self._requeued.append((invitation.id, now))
+            invitation.due_at = now
+        if invitation.calls == invitation.members:  # its life is a call's from here on
+            invitation.kind = SubjectKind.CALL
+            invitation.not_after = invitation.call_until or invitation.not_after
+        invitation.changed = True
+
     def copy_rating(
         self, case: KnownCase, rating: GroupRating, evaluation_id: str, rules: CaseRules, now: datetime
     ) -> None:
@@ -648,10 +699,15 @@ class CaseBook:
         unit.insert(_INVITATIONS, [_invitation(one, rules, now) for one in self._invitations_that(new=True)])
         unit.many(
             _UPDATE_INVITATION,
-            [(one.id, one.due_at, one.not_after, one.lang, now) for one in self._invitations_that(new=False)],
+            [
+                (one.id, one.kind.value, one.due_at, one.not_after, one.lang, now)
+                for one in self._invitations_that(new=False)
+            ],
         )
         unit.many(_LEAVE, self._leaves)
         unit.insert(_MEMBERS, self._joins)
+        unit.many(_CANCEL_TEXT, self._requeued)
+        unit.many(_REST_CODE, self._requeued)
         end_invitations(unit, self._endings)
         unit.insert(_EVALUATIONS, self._evaluations)
         unit.insert(_OUTBOX, self._outbox)

@@ -362,12 +362,13 @@ class PatchCase:
         return None
 
     def _ask_anew(self, book: CaseBook, case: KnownCase, before: CaseContent, number: NumberRow) -> None:
-        """What a change does to the asking. After the first SMS, and where a call asks, it goes on as it is."""
+        """What a change does to the asking. After the first SMS it goes on as it is; where a call asks, a new phone
+        alone parts the case from it: the caller is asked about the call, the citizen about the case."""
         known, now, content = case.invitation, self.now, case.content
         moved, case.number = number is not case.number, number
         if known is None or case.evaluated is not None:
             return
-        own = known.kind is SubjectKind.CASE and not known.asked_by_sms
+        own = (known.kind is SubjectKind.CASE or moved) and not known.asked_by_sms
         if own and known.state in {InvitationState.WAITING, InvitationState.IMPOSSIBLE}:
             regrouped = content.group_key != before.group_key
             rewritten = known.queued and (content.lang, content.closed_at) != (before.lang, before.closed_at)
@@ -384,6 +385,8 @@ class PatchCase:
                 if regrouped:
                     book.note_group(case)
                 _place(book, case, self.rules, self.ids, now)
+                if case.invitation is not known and is_open(known.state):
+                    book.ask_without(known, now)
                 return
         if known.state is InvitationState.WAITING:
             if known.open_members == 1:

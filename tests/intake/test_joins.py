@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -13,6 +14,7 @@ from sqlalchemy import insert, update
 from intake.asking import Invited
 from intake.cases import CaseDesk, Verdict
 from intake.desk import Intake
+from intake.invitations import InviteDue, SendingRules
 from models.clock import TurnedClock
 from models.database import Database
 from models.door import Door
@@ -162,6 +164,86 @@ def test_a_withdrawn_case_leaves_its_call_asked(intake: Intake, post: Post, desk
     assert [row.subject_kind for row in rows(evaluations)] == ["call"]
     assert [row.detail for row in rows(audit) if row.action == "rating.stored"] == ["case withdrawn"]
     assert [row.state for row in rows(invitations)] == ["rated"]
+
+
+@pytest.mark.parametrize("queued", [False, True])
+def test_a_new_phone_parts_a_case_from_its_call(
+    intake: Intake,
+    post: Post,
+    patch: Post,
+    rows: Any,
+    members: Any,
+    change: Any,
+    keyring: Keyring,
+    door: Door,
+    queued: bool,
+) -> None:
+    """The caller is asked about the call alone, by a text that does not name the case."""
+    intake.end_call(CLOSED, CallOutcome.NO_INPUT).result(WAIT)
+    assert brief(post()) == (201, Invited.JOINED, None)
+    [joined] = rows(invitations)
+    if queued:
+        queue_sms(change, joined)
+    assert brief(patch(phone="13800000002")) == (200, Invited.WAITING, None)
+    of_call, of_case = rows(invitations)
+    assert members() == {of_call.id: {FACTS.call_key}, of_case.id: {"GD-1/1"}}
+    assert (of_call.kind, of_call.state, of_call.not_after) == ("call", "waiting", START + timedelta(hours=24))
+    assert (of_call.due_at, of_call.first_asked_at) == (START if queued else joined.due_at, START)
+    assert keyring.open(of_call.number_sealed) == SEALED
+    assert (of_case.kind, of_case.state, of_case.due_at, of_case.not_after) == ("case", "waiting", START, DEADLINE)
+    assert keyring.open(of_case.number_sealed) == "+8613800000002"
+    assert [(row.state, row.reason, row.once_key) for row in rows(messages)] == [
+        ("cancelled", "changed", None)
+    ] * queued
+    rules = SendingRules(
+        opening=lambda moment: moment,
+        daily_cap=3,
+        code_digits=2,
+        carrier_of=lambda _number: "mobile",
+        extensions=lambda _carrier: True,
+        open_number=keyring.open,
+    )
+    assert door.submit(InviteDue(START + CALL_RULES.invite_after, rules)).result(WAIT).queued == 2
+    made = {row.invitation_id: json.loads(row.fields) for row in rows(messages) if row.state == "queued"}
+    assert {key: (fields["subject"], fields.get("case_no")) for key, fields in made.items()} == {
+        of_call.id: ("call", None),
+        of_case.id: ("case", "GD-1"),
+    }
+    assert {row.invitation_id for row in rows(codes) if row.ended_at is None} == {of_call.id, of_case.id}
+
+
+def test_a_case_that_lost_its_phone_is_not_asked_by_its_call(
+    intake: Intake, post: Post, patch: Post, rows: Any, members: Any
+) -> None:
+    intake.end_call(CLOSED, CallOutcome.NO_INPUT).result(WAIT)
+    post()
+    assert brief(patch(phone=None)) == (200, Invited.NONE, "anonymous")
+    of_call, of_case = rows(invitations)
+    assert (of_call.state, of_case.state) == ("waiting", "impossible")
+    assert members() == {of_call.id: {FACTS.call_key}, of_case.id: {"GD-1/1"}}
+
+
+def test_after_the_calls_sms_the_phone_of_its_case_stays(
+    intake: Intake, post: Post, patch: Post, rows: Any, change: Any
+) -> None:
+    intake.end_call(CLOSED, CallOutcome.NO_INPUT).result(WAIT)
+    post()
+    queue_sms(change, rows(invitations)[0], "handed")
+    verdict = patch(phone="13800000002")
+    assert (verdict.status, [problem.field for problem in verdict.problems]) == (409, ["phone"])
+
+
+def test_a_call_that_joined_its_case_is_asked_at_the_old_phone(
+    intake: Intake, post: Post, patch: Post, rows: Any, members: Any, keyring: Keyring
+) -> None:
+    post(batch_id="B1")
+    intake.end_call(CLOSED, CallOutcome.NO_INPUT).result(WAIT)
+    assert brief(patch(phone="13800000002")) == (200, Invited.WAITING, None)
+    of_call, of_case = rows(invitations)
+    assert members() == {of_call.id: {FACTS.call_key}, of_case.id: {"GD-1/1"}}
+    assert (of_call.kind, of_call.state, of_call.group_key) == ("call", "waiting", None)
+    assert keyring.open(of_call.number_sealed) == SEALED
+    assert (of_case.group_key, keyring.open(of_case.number_sealed)) == ("batch:B1", "+8613800000002")
 
 
 # ── the case first ────────────────────────────────────────────────────────────────────────────────────────────────────
