@@ -33,10 +33,12 @@ from models.tables import (
     feed,
     invitation_members,
     invitations,
+    messages,
     meta,
     ratings,
+    segments,
 )
-from models.terms import Channel, Origin, Satisfaction
+from models.terms import Channel, Origin, Satisfaction, SegmentState
 
 __all__ = ["SCAN", "CursorGone", "CursorUnreadable", "Filters", "evaluations_page", "mask_words", "read_case", "shown"]
 
@@ -152,6 +154,8 @@ def _invitations_of(connection: Connection, subject_id: str) -> list[dict[str, A
         .where(invitation_members.c.subject_id == subject_id)
         .order_by(invitations.c.created_at, invitations.c.id)
     )
+    found = list(connection.execute(statement))
+    sent = _messages_of(connection, [row.id for row in found])
     return [
         {
             "id": row.id,
@@ -165,9 +169,58 @@ def _invitations_of(connection: Connection, subject_id: str) -> list[dict[str, A
             "muted": row.muted,
             "created_at": shown(row.created_at),
             "ended_at": shown(row.ended_at),
+            "messages": sent.get(row.id, []),
         }
-        for row in connection.execute(statement)
+        for row in found
     ]
+
+
+def _messages_of(connection: Connection, invitation_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """Our SMS of each invitation, oldest first. No number and no text is read."""
+    statement = (
+        select(
+            messages.c.id,
+            messages.c.invitation_id,
+            messages.c.kind,
+            messages.c.state,
+            messages.c.reason,
+            messages.c.created_at,
+            messages.c.handed_at,
+            messages.c.changed_at,
+            segments.c.state.label("segment_state"),
+            segments.c.receipt,
+            segments.c.receipt_text,
+            segments.c.receipt_at,
+        )
+        .select_from(messages)
+        .outerjoin(segments, segments.c.message_id == messages.c.id)
+        .where(messages.c.invitation_id.in_(invitation_ids), messages.c.direction == "out")
+        .order_by(messages.c.created_at, messages.c.id, segments.c.number)
+    )
+    parts: dict[str, list[Any]] = {}
+    for row in connection.execute(statement):
+        parts.setdefault(row.id, []).append(row)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for rows in parts.values():
+        row = rows[0]
+        # Of a long text what went wrong is told; else what came last.
+        receipts = [one for one in rows if one.receipt is not None]
+        failed = [one for one in receipts if one.segment_state == SegmentState.FAILED.value]
+        receipt = max(failed or receipts, key=lambda one: one.receipt_at or one.created_at, default=None)
+        found.setdefault(row.invitation_id, []).append(
+            {
+                "kind": row.kind,
+                "state": row.state,
+                "reason": row.reason,
+                "receipt": receipt.receipt if receipt is not None else None,
+                "receipt_text": mask_words(receipt.receipt_text) if receipt is not None else None,
+                "receipt_at": shown(receipt.receipt_at) if receipt is not None else None,
+                "created_at": shown(row.created_at),
+                "handed_at": shown(row.handed_at),
+                "changed_at": shown(row.changed_at),
+            }
+        )
+    return found
 
 
 # ── evaluations ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -22,6 +22,7 @@ __all__ = [
     "EvaluationsPage",
     "FieldError",
     "InvitationOut",
+    "MessageOut",
 ]
 
 CASE_EXAMPLE: dict[str, Any] = {
@@ -123,6 +124,20 @@ class CaseAnswer(BaseModel):
     fields: list[FieldError] = []
 
 
+class MessageOut(BaseModel):
+    """An SMS of ours. Neither its number nor its text is told."""
+
+    kind: Literal["invitation", "reminder", "clarification", "reason", "opted_out", "opted_in", "by_hand"]
+    state: Literal["queued", "handed", "unknown", "sent", "delivered", "failed", "cancelled"]
+    reason: str | None = Field(description="Why it failed, was cancelled or waits for another try.")
+    receipt: str | None = Field(description="The class of the delivery receipt; of a long text the one that failed.")
+    receipt_text: str | None = Field(description="The carrier's own word.", examples=["UNDELIV 001"])
+    receipt_at: datetime | None
+    created_at: datetime
+    handed_at: datetime | None = Field(description="When a link first had it.")
+    changed_at: datetime
+
+
 class InvitationOut(BaseModel):
     id: str
     kind: Literal["call", "case"]
@@ -135,6 +150,7 @@ class InvitationOut(BaseModel):
     muted: bool
     created_at: datetime
     ended_at: datetime | None
+    messages: list[MessageOut]
 
 
 class EvaluationOut(BaseModel):

@@ -6,10 +6,11 @@ import hashlib
 import http.client
 import json
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import insert
 from sqlalchemy.exc import OperationalError
 
 from console.limits import BODY_BYTES
@@ -19,7 +20,8 @@ from intake.cases import PostCase, WithdrawCase
 from intake.posted import CASE_FIELDS, read_case
 from models.database import Database
 from models.door import Door
-from models.tables import api_tokens, cases, invitations
+from models.ids import new_id
+from models.tables import api_tokens, cases, invitations, messages, segments
 from server.health import HealthServer
 from tests.console.conftest import Client, Hand, MakeToken
 from tests.moments import START
@@ -144,6 +146,59 @@ def test_a_case_is_told_with_its_number_masked(client: Client) -> None:
     assert (invitation["state"], invitation["due_at"]) == ("waiting", "2026-11-18T10:00:00+08:00")
     assert body["evaluations"] == []
     CaseOut.model_validate(body)
+
+
+def test_a_message_that_failed_shows_why(client: Client, reader: Client, database: Database, rows: Any) -> None:
+    client.post(posted())
+    [invitation] = rows(invitations)
+    common = {"direction": "out", "invitation_id": invitation.id, "changed_at": START, "handed_at": START}
+    failed, refused = new_id(), new_id()
+    with database.write_engine.begin() as connection:
+        connection.execute(
+            insert(messages),
+            [
+                {**common, "id": failed, "kind": "invitation", "state": "failed", "reason": "dead_number"}
+                | {"text": "请评价", "our_number": "10691234507", "created_at": START},
+                {**common, "id": refused, "kind": "reminder", "state": "failed", "reason": "ESME_RINVDSTADR"}
+                | {"text": "请评价", "our_number": "10691234507", "created_at": START + timedelta(hours=1)},
+                {**common, "id": new_id(), "kind": "reply", "state": "read", "direction": "in", "reason": None}
+                | {"text": "5", "our_number": "10691234507", "created_at": START},
+            ],
+        )
+        sent = {"message_id": failed, "link": "mobile", "submitted_at": START}
+        for number, state, kind, words, at in (
+            (1, "failed", "dead_number", "UNDELIV MK:0001, 13800000001", START + timedelta(seconds=5)),
+            (2, "delivered", "delivered", "DELIVRD", START + timedelta(seconds=9)),
+        ):
+            receipt = {"receipt": kind, "receipt_text": words, "receipt_at": at}
+            connection.execute(insert(segments).values(number=number, state=state, **sent, **receipt))
+    for who in (client, reader):
+        body = who.case("GD-1").body
+        assert body["invitations"][0]["messages"] == [
+            {
+                "kind": "invitation",
+                "state": "failed",
+                "reason": "dead_number",
+                "receipt": "dead_number",
+                "receipt_text": "UNDELIV MK:0001, 138****0001",
+                "receipt_at": "2026-11-18T10:00:05+08:00",
+                "created_at": "2026-11-18T10:00:00+08:00",
+                "handed_at": "2026-11-18T10:00:00+08:00",
+                "changed_at": "2026-11-18T10:00:00+08:00",
+            },
+            {
+                "kind": "reminder",
+                "state": "failed",
+                "reason": "ESME_RINVDSTADR",
+                "receipt": None,
+                "receipt_text": None,
+                "receipt_at": None,
+                "created_at": "2026-11-18T11:00:00+08:00",
+                "handed_at": "2026-11-18T10:00:00+08:00",
+                "changed_at": "2026-11-18T10:00:00+08:00",
+            },
+        ]
+        CaseOut.model_validate(body)
 
 
 # ── who may what ──────────────────────────────────────────────────────────────────────────────────────────────────────
