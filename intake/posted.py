@@ -132,6 +132,8 @@ class _Unfit(ValueError):
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)?", re.ASCII)
 _LANGUAGE = re.compile(r"[a-z]{2,3}([_-][A-Za-z0-9]{2,8})?")
 _NUMBER_SIGNS = re.compile(r"[\s\-().·/,，、;；]+")
+_AS_FLOAT = re.compile(r"\d+\.0", re.ASCII)
+"""A number that went through a spreadsheet or a data frame: 13800000001.0."""
 _EXTENSION = re.compile(r"(转|分机|ext\.?|x|#)\d{1,8}", re.IGNORECASE)
 _WITHHELD = frozenset({"", "unknown", "anonymous", "private", "restricted", "unavailable", "withheld"})
 
@@ -150,14 +152,16 @@ def _text(most: int) -> Callable[[object], str | None]:
 def _case_no(value: object) -> str:
     if not isinstance(value, str):
         raise _Unfit("must be text")
-    text = case_number(value)
-    if text is None:
+    given = value.strip()
+    if not given:
         raise _Unfit("is empty")
-    if len(value.strip()) > CASE_NO_LENGTH:
+    if len(given) > CASE_NO_LENGTH:
         raise _Unfit(f"has more than {CASE_NO_LENGTH} characters")
-    if text != value.strip():
+    if any(category(sign) == "Cs" for sign in given):
+        raise _Unfit("holds half a character (a surrogate without its partner)")
+    if case_number(value) != given:
         raise _Unfit("holds control characters")
-    return text
+    return given
 
 
 def _phone(value: object) -> Number:
@@ -170,6 +174,8 @@ def _phone(value: object) -> Number:
     if isinstance(value, int) and not 0 <= value < 10**_PHONE:
         raise _Unfit("is no telephone number")
     text = str(value).strip()
+    if _AS_FLOAT.fullmatch(text):
+        text = text.removesuffix(".0")
     if text.lower() in _WITHHELD:
         return Number(NumberKind.ANONYMOUS, None)
     if len(text) > _PHONE:

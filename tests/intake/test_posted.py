@@ -34,6 +34,10 @@ def refused(**more: Any) -> dict[str, str]:
         ("13800000001", "mobile", "+8613800000001"),
         (13800000001, "mobile", "+8613800000001"),
         (13800000001.0, "mobile", "+8613800000001"),
+        ("13800000001.0", "mobile", "+8613800000001"),
+        (" 13800000001.0 ", "mobile", "+8613800000001"),
+        ("138.0000.0001", "mobile", "+8613800000001"),
+        ("10086.0", "short", "10086"),
         ("+86 138-0000-0001", "mobile", "+8613800000001"),
         ("008613800000001", "mobile", "+8613800000001"),
         ("１３８０００００００１", "mobile", "+8613800000001"),
@@ -57,7 +61,8 @@ def test_a_number_is_taken_whatever_it_is(phone: Any, kind: str, value: str | No
 
 
 @pytest.mark.parametrize(
-    "phone", ["abc", "张三", "12ab", "1380000000l", "-", "+", "tel", True, [], {}, -1, 1.5, 1e300, "1" * 41, "١x"]
+    "phone",
+    ["abc", "张三", "12ab", "1380000000l", "-", "+", "tel", True, [], {}, -1, 1.5, 1e300, "1" * 41, "١x", "1.38E+10"],
 )
 def test_text_that_is_no_number_is_refused_with_the_field(phone: Any) -> None:
     assert list(refused(phone=phone)) == ["phone"]
@@ -100,6 +105,21 @@ def test_times_are_rfc_3339_and_shanghai_where_they_do_not_say(closed_at: str, u
 )
 def test_what_is_no_time_or_lies_ahead_is_refused(closed_at: Any) -> None:
     assert list(refused(closed_at=closed_at)) == ["closed_at"]
+
+
+@pytest.mark.parametrize(
+    ("case_no", "sentence"),
+    [
+        (" \u3000", "is empty"),
+        ("\ud800", "holds half a character (a surrogate without its partner)"),
+        ("GD\udc007", "holds half a character (a surrogate without its partner)"),
+        ("\x00", "holds control characters"),
+        ("GD\u20287", "holds control characters"),
+        ("a" * 201, "has more than 200 characters"),
+    ],
+)
+def test_a_case_number_that_cannot_be_is_refused_with_what_is_wrong(case_no: str, sentence: str) -> None:
+    assert refused(case_no=case_no) == {"case_no": sentence}
 
 
 @pytest.mark.parametrize(
