@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 from json import loads
+from threading import Event
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from config.receipts import ReceiptClass
 from intake.endings import Ending, end_invitations
 from intake.invitations import GROUP, ExpireInvitations, Invited, InviteDue, SendingRules
 from models.clock import SHANGHAI, TurnedClock
-from models.door import Bulk
+from models.door import Bulk, Unit
 from models.errors import KeyUnreadable
 from models.ids import new_id
 from models.privacy import Keyring
@@ -482,6 +483,33 @@ def test_two_processes_ask_once_with_different_codes_and_one_cap(
     assert len(sent) == len(set(sent)) == 75  # three a number
     assert {row.code for row in one.rows(codes)} == {"00", "01", "02"}
     assert len({row.invitation_id for row in one.rows(codes)}) == 75
+
+
+@on_postgresql
+def test_while_one_process_decides_another_leaves_it_alone(
+    doors: Any, keyring: Keyring, clock: TurnedClock, rules: SendingRules
+) -> None:
+    """Both would give the code that ended longest ago to an invitation of the same number."""
+    one, other = (Sending(doors(), keyring, clock) for _ in range(2))
+    _codes(one, 1, {f"{n}": START - (n + 1) * DAY for n in range(10)})
+    first, second = one.invitation(1), one.invitation(1, due_at=START + MINUTE)
+    rules = replace(rules, code_digits=1)
+    decided, go_on = Event(), Event()
+
+    def decide(unit: Unit) -> None:
+        assert InviteDue.run(unit, [InviteDue(START, rules)]) == [Invited(queued=1)]
+        decided.set()
+        assert go_on.wait(WAIT)
+
+    deciding = one.door.write(decide)
+    assert decided.wait(WAIT)
+    try:
+        assert other.door.submit(InviteDue(START + MINUTE, rules)).result(WAIT) == Invited()
+    finally:
+        go_on.set()
+    deciding.result(WAIT)
+    assert other.door.submit(InviteDue(START + MINUTE, rules)).result(WAIT) == Invited(queued=1)
+    assert [message_of(one, each).code for each in (first, second)] == ["9", "8"]
 
 
 def test_asked_and_never_delivered_is_still_asked(sending: Sending, invite: Callable[..., Invited]) -> None:
