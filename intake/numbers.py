@@ -64,6 +64,20 @@ def _digit(character: str) -> str:
     return str(int(character)) if character.isdecimal() else "+" if character == "＋" else character
 
 
+_TELLING = 5
+"""The digits by which the library tells a Chinese mobile number: the rest may be anything (a test holds it to that)."""
+
+
+@lru_cache(maxsize=4096)
+def _is_mobile(beginning: str) -> bool:
+    """Whether eleven digits that begin so are a mobile number. Asked once a beginning, for the answer costs 30 µs."""
+    try:
+        number = phonenumbers.parse(beginning + "0" * (11 - _TELLING), "CN")
+    except phonenumbers.NumberParseException:
+        return False
+    return phonenumbers.number_type(number) in _MOBILE and number.country_code == 86
+
+
 @lru_cache(maxsize=2048)
 def _normalise(text: str) -> Number:
     plus = text.startswith("+")
@@ -82,6 +96,9 @@ def _normalise(text: str) -> Number:
             return Number(NumberKind.INTERNAL, digits)
         elif len(digits) <= 6 and digits.startswith(("1", "9")):
             return Number(NumberKind.SHORT, digits)
+    national = digits[2:] if plus and digits.startswith("86") else "" if plus else digits
+    if len(national) == 11 and national.startswith("1") and _is_mobile(national[:_TELLING]):
+        return Number(NumberKind.MOBILE, f"+86{national}")
     try:
         parsed = phonenumbers.parse(f"+{digits}" if plus else digits, "CN")
     except phonenumbers.NumberParseException:

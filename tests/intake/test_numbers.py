@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import phonenumbers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -81,3 +82,19 @@ def test_every_form_of_a_mobile_is_the_same_citizen(mobile: str) -> None:
     ]
     assert {normalise_number(form).value for form in forms} == {f"+86{mobile}"}
     assert normalise_number(normalise_number(mobile).value).value == f"+86{mobile}"
+
+
+@given(st.from_regex(r"1[0-9]{10}", fullmatch=True))
+def test_eleven_digits_are_what_the_library_says(digits: str) -> None:
+    """Most are told by their first five digits; the library is asked for each of them here."""
+    try:
+        asked = phonenumbers.parse(digits, "CN")
+    except phonenumbers.NumberParseException:
+        assert normalise_number(digits).kind is K.INVALID
+        return
+    mobile = phonenumbers.number_type(asked) == phonenumbers.PhoneNumberType.MOBILE and asked.country_code == 86
+    for raw in (digits, f"+86{digits}", f"86{digits}"):
+        found = normalise_number(raw)
+        assert (found.kind is K.MOBILE) is mobile
+        if mobile:
+            assert found.value == f"+86{digits}"
