@@ -344,7 +344,11 @@ class SmsServer:
 
     async def forget(self) -> Mapping[str, int]:
         """Once in a while: receipts that found nothing for days."""
-        gone = await self._do(ForgetReceipts(self._clock.now())) or 0
+        gone = 0
+        while (count := await self._do(ForgetReceipts(self._clock.now()))) is not None:
+            gone += count
+            if count < GROUP or self._stopping:
+                break
         return {"receipts": gone} if gone else {}
 
     async def _do(self, command: Command[Any]) -> Any:
