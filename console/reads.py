@@ -6,6 +6,8 @@ Rules kept here:
 * What a viewer may not see is as if it were not there.
 * A page goes by the feed's safe position (docs/data-model.md, `feed`): on PostgreSQL the transaction's id
   and the row's, below the oldest transaction still open; on SQLite the row's. So nothing appears behind a cursor.
+* An evaluation whose reason or words came later stands in the feed once more. It is told with its content of now, once
+  a page: a follower learns what came, and who reads from the beginning may meet it on two pages.
 * One page looks at `SCAN` rows of the feed at most, however rare what is asked for: it may be empty and still have a
   next one.
 """
@@ -353,7 +355,12 @@ def evaluations_page(
         at = _place(rows[-1], is_sqlite)
     else:
         at, more = _scanned_to(connection, inside, order, is_sqlite) or (after, False)
-    return {"evaluations": [_evaluation(row) for row in rows], "cursor": _write_cursor(epoch, at), "more": more}
+    once = {(row.subject_id, row.assess_number): row for row in rows}
+    return {
+        "evaluations": [_evaluation(row) for row in once.values()],
+        "cursor": _write_cursor(epoch, at),
+        "more": more,
+    }
 
 
 def _conditions(filters: Filters) -> list[Any]:

@@ -48,6 +48,7 @@ from models.terms import (
 )
 
 __all__ = [
+    "FEED",
     "UNSENT_AFTER",
     "Asking",
     "CallFacts",
@@ -231,7 +232,7 @@ _MEMBERS = Bulk(invitation_members)
 _RATINGS = Bulk(ratings)
 _EVALUATIONS = Bulk(evaluations)
 _OUTBOX = Bulk(outbox)
-_FEED = Bulk(feed, ("kind", "subject_id", "assess_number", "at"))
+FEED = Bulk(feed, ("kind", "subject_id", "assess_number", "at"))
 _AUDIT = Bulk(audit)
 
 _CALL_OUTCOME = Many(
@@ -388,7 +389,7 @@ class Record:
                 _RATINGS,
                 _EVALUATIONS,
                 _OUTBOX,
-                _FEED,
+                FEED,
                 _AUDIT,
             )
         }
@@ -683,7 +684,7 @@ class Record:
                 told.now,
             )
         )
-        self.inserts[_FEED].append(("evaluation", key.subject_id, key.assess_number, told.now))
+        self.inserts[FEED].append(("evaluation", key.subject_id, key.assess_number, told.now))
 
     def no_longer_effective(self, subject_id: str, assess_number: int) -> None:
         self.superseded.append((subject_id, assess_number))

@@ -397,6 +397,7 @@ class _Wave:
         self.rows.said_of_rating.append((rating.id, reasons, comment))
         given = known.of_rating()
         self.rows.said_of_evaluation += [(one.subject_id, one.assess_number, reasons, comment) for one in given]
+        self.rows.feed += [("evaluation", one.subject_id, one.assess_number, command.now) for one in given]
         self.rows.release += [(one.id, command.now) for one in given]
         return any(not one.pushed for one in given)
 

@@ -97,6 +97,26 @@ def test_pages_follow_each_other_and_the_last_one_can_be_followed(reader: Client
     assert calls_of(page(reader, "limit=3", cursor)) == ["c7"]
 
 
+def test_a_reason_that_comes_later_reaches_the_follower(
+    reader: Client, door: Door, keyring: Keyring, clock: TurnedClock
+) -> None:
+    intake = Intake(door, keyring, clock, replace(RULES, push_calls=PushCalls.ALWAYS))
+    told = replace(FACTS, call_key="c1", case_no="GD-1", closed=True)
+    stored = intake.rate(told, Satisfaction(1), "5", hold=True).result(WAIT)
+    before = page(reader)
+    assert [one["reasons"] for one in before["evaluations"]] == [[], []]
+    intake.give_reason(stored, ("110", "115")).result(WAIT)
+    after = page(reader, "", before["cursor"])
+    assert [one["id"] for one in after["evaluations"]] == [one["id"] for one in before["evaluations"]]
+    assert [one["reasons"] for one in after["evaluations"]] == [["110", "115"]] * 2
+    assert page(reader, "", after["cursor"])["evaluations"] == []
+    whole = page(reader)
+    assert whole["evaluations"] == after["evaluations"], "once a page"
+    assert whole["cursor"] == after["cursor"]
+    one_by_one = page(reader, "limit=1")
+    assert (calls_of(one_by_one), one_by_one["more"]) == (["c1"], True)
+
+
 def test_an_empty_record_can_be_followed_from_its_beginning(reader: Client, rate: Rate) -> None:
     cursor = page(reader)["cursor"]
     rate("c1")

@@ -409,6 +409,9 @@ def test_a_bad_rating_waits_for_its_reason_and_goes_with_it(record: Replying, cl
     assert (answered.outcome, answered.pushes, answered.queue) == (Outcome.REASON, True, None)
     assert record.due() == [clock.now()] * 2
     assert {row.reasons for row in record.rows(evaluations)} == {"213"}
+    fed = [(row.subject_id, row.assess_number) for row in record.rows(feed)]
+    given = [(row.subject_id, row.assess_number) for row in record.rows(evaluations)]
+    assert sorted(fed) == sorted(given * 2), "who follows learns of it"
     assert record.one(ratings).reasons == "213"
     record.reply(words("等了三天", letters=()))
     assert {row.comment for row in record.rows(evaluations)} == {"等了三天"}
