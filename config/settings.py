@@ -321,7 +321,6 @@ class SmsSection(Section):
     split: Split = Split.UDH8
     carriers_file: Path | None = None
     invitation_life: Annotated[Duration, between("1h", "90d")] = timedelta(days=7)
-    quarantine: Annotated[Duration, between("0s", "365d")] = timedelta(days=30)
     unknown_after: Annotated[Duration, between("1s", "7d")] = timedelta(minutes=10)
     repeat_window: Annotated[Duration, between("0s", "1h")] = timedelta(seconds=180)
     assembly_wait: Annotated[Duration, between("1s", "24h")] = timedelta(minutes=5)

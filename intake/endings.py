@@ -1,7 +1,7 @@
 """The end of an invitation: whatever ends it, the same things follow, in one place.
 
 Nothing more is sent: its number goes (ADR 0009), messages that are still queued are cancelled, its extension code
-begins its quarantine, a batch or theme takes no further member. What is said about an opt-out still goes out.
+begins to rest, a batch or theme takes no further member. What is said about an opt-out still goes out.
 """
 
 from __future__ import annotations
