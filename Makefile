@@ -36,10 +36,7 @@ $(INSTALLED): requirements/dev.txt setup.cfg pyproject.toml $(wildcard */__init_
 
 .PHONY: test
 test: install test-programs ## Do the tests' set-up and run every test, real Asterisk and PostgreSQL included
-	@failed=0; \
-	$(BIN)/pytest -q -m "not peer" || failed=$$?; \
-	$(BIN)/pytest -q -m peer || failed=$$?; \
-	exit $$failed
+	@tools/run-tests.sh $(BIN)/pytest
 
 .PHONY: test-programs
 test-programs: ## Install what the tests need beside Python (as root; otherwise say what is missing)
