@@ -20,7 +20,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any, ClassVar
+
+from sqlalchemy import text
 
 from intake.asking import Invited, group_due_at, impossible_reason, is_open, told
 from intake.casebook import CaseBook, CaseKey, CaseRules, KnownCase, KnownInvitation, NumberRow
@@ -200,6 +203,18 @@ def _may_regroup(known: KnownInvitation) -> bool:
 # ── commands ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+# Taken in one order, whoever posts; ours until the transaction ends.
+_ONE_AFTER_ANOTHER = text(
+    "SELECT pg_advisory_xact_lock(key) FROM unnest(CAST(:keys AS bigint[])) WITH ORDINALITY AS named (key, place)"
+    " ORDER BY place"
+)
+
+
+def _lock_key(name: str) -> int:
+    """A PostgreSQL advisory lock; two names of one key wait for each other without need, and that is all."""
+    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), signed=True)
+
+
 @dataclass(frozen=True, slots=True)
 class PostCase:
     """A case as posted. Result: `Verdict`."""
@@ -216,6 +231,11 @@ class PostCase:
 
     @classmethod
     def run(cls, unit: Unit, commands: Sequence[PostCase]) -> list[Verdict]:
+        if not unit.is_sqlite:
+            # Nobody sees what another process is about to store: who posts the same case or batch waits for it here.
+            named = {f"case:{command.key.case_no}" for command in commands}
+            named |= {key for command in commands if (key := command.content.group_key) is not None}
+            unit.execute(_ONE_AFTER_ANOTHER, {"keys": sorted(map(_lock_key, named))})
         book = CaseBook(
             unit,
             {command.key.case_no for command in commands},
