@@ -7,7 +7,9 @@ sipp sends RTP through a raw socket, so keys by RTP need root or CAP_NET_RAW; `c
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -29,6 +31,21 @@ class KeysBy(Enum):
 
     RTP = "rtp"
     INFO = "info"
+
+
+def media_ports() -> int:
+    """The first of four free UDP ports in a row (sipp: sound, its control, picture, its control), below those that
+    the system gives to whoever asks, so that nobody takes one of them meanwhile."""
+    for _ in range(200):
+        first = 20_000 + 4 * secrets.randbelow(2_500)
+        with contextlib.ExitStack() as stack:
+            try:
+                for port in range(first, first + 4):
+                    stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)).bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return first
+    raise SippFailed("no four free UDP ports in a row between 20000 and 30000")
 
 
 @dataclass(frozen=True)
@@ -347,7 +364,7 @@ class Sipp:
             program,
             *arguments,
             *("-sf", "scenario.xml", "-i", "127.0.0.1", "-mi", "127.0.0.1", "-p", str(port)),
-            *("-mp", str(free_port(socket.SOCK_DGRAM)), "-timeout", f"{seconds:g}s", "-timeout_error", "-nostdin"),
+            *("-mp", str(media_ports()), "-timeout", f"{seconds:g}s", "-timeout_error", "-nostdin"),
             *("-trace_err", "-error_file", "errors", "-trace_msg", "-message_file", "messages"),
         ]
         with (where / "screen").open("wb") as screen:

@@ -138,7 +138,7 @@ def test_one_record_that_the_centre_refuses_holds_up_no_other(
     [(identity, reason)] = dead
     assert identity == server.ratings()["bad-1"][0][0]
     assert reason
-    assert server.waiting() == 1
+    until("what the centre said of them to be stored", lambda: server.waiting() == 1)
     assert server.running.terminate() == 0
 
 
