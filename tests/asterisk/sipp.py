@@ -34,10 +34,10 @@ class KeysBy(Enum):
 
 
 def media_ports() -> int:
-    """The first of four free UDP ports in a row (sipp: sound, its control, picture, its control), below those that
+    """The first of four free UDP ports in a row (sipp: sound, its control, picture, its control), below Asterisk's and those that
     the system gives to whoever asks, so that nobody takes one of them meanwhile."""
     for _ in range(200):
-        first = 20_000 + 4 * secrets.randbelow(2_500)
+        first = 12_000 + 4 * secrets.randbelow(1_900)
         with contextlib.ExitStack() as stack:
             try:
                 for port in range(first, first + 4):
@@ -45,7 +45,7 @@ def media_ports() -> int:
             except OSError:
                 continue
             return first
-    raise SippFailed("no four free UDP ports in a row between 20000 and 30000")
+    raise SippFailed("no four free UDP ports in a row between 12000 and 19600")
 
 
 @dataclass(frozen=True)
