@@ -34,8 +34,10 @@ class KeysBy(Enum):
 
 
 def media_ports() -> int:
-    """The first of four free UDP ports in a row (sipp: sound, its control, picture, its control), below Asterisk's and those that
-    the system gives to whoever asks, so that nobody takes one of them meanwhile."""
+    """The first of four free UDP ports in a row (sipp: sound, its control, picture, its control).
+
+    They lie below Asterisk's and below those that the system gives to whoever asks, so nobody takes one meanwhile.
+    """
     for _ in range(200):
         first = 12_000 + 4 * secrets.randbelow(1_900)
         with contextlib.ExitStack() as stack:
