@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from alembic import command as alembic_command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
@@ -16,7 +17,7 @@ from models.database import Database, open_database, parse_url
 from models.door import Bulk, Door
 from models.errors import DatabaseNotReady, StoreError
 from models.ids import new_id
-from models.tables import audit, metadata
+from models.tables import audit, evaluations, feed, invitations, metadata
 from tests.moments import START
 
 WAIT = 10
@@ -107,4 +108,62 @@ def test_a_new_sqlite_file_is_its_owners_alone(tmp_path: Path) -> None:
     assert set(modes) >= {"x.db", "x.db-wal"}
     assert set(modes.values()) == {0o600}
     door.close()
+    database.close()
+
+
+def test_a_record_of_the_keypad_line_alone_is_brought_up(tmp_path: Path) -> None:
+    """What was rated stands in the feed; a call left unrated long ago is not asked weeks later."""
+    database = open_database("sqlite:///old.db", tmp_path)
+    _as_of_0001(database)
+    with pytest.raises(DatabaseNotReady, match="huiyin db upgrade"):
+        database.ensure_schema()
+    database.upgrade()
+    _is_brought_up(database)
+
+
+@pytest.mark.peer
+def test_a_record_of_the_keypad_line_alone_is_brought_up_on_postgresql(postgres_url: str, tmp_path: Path) -> None:
+    database = open_database(postgres_url, tmp_path)
+    _as_of_0001(database)
+    database.upgrade()
+    _is_brought_up(database)
+
+
+def _as_of_0001(database: Database) -> None:
+    config = database._alembic()
+    ago = START - timedelta(days=20)
+    with database.write_engine.begin() as connection:
+        config.attributes["connection"] = connection
+        alembic_command.upgrade(config, "0001")
+        connection.execute(
+            insert(evaluations).values(
+                subject_id="a" * 32,
+                assess_number=1,
+                id="b" * 32,
+                rating_id="c" * 32,
+                subject_kind="call",
+                effective=True,
+                satisfaction=5,
+                origin="citizen",
+                channel="keypad",
+                assess_time=ago,
+                project_no="H1",
+                service_number=1,
+                created_at=ago,
+            )
+        )
+        connection.execute(
+            insert(invitations).values(
+                id="d" * 32, kind="call", state="waiting", key_map="1=5", due_at=ago, created_at=ago, changed_at=ago
+            )
+        )
+
+
+def _is_brought_up(database: Database) -> None:
+    with database.read_engine.connect() as connection:
+        [row] = connection.execute(select(feed.c.kind, feed.c.subject_id, feed.c.assess_number)).all()
+        [invitation] = connection.execute(select(invitations)).all()
+    assert row == ("evaluation", "a" * 32, 1)
+    assert invitation.not_after == invitation.due_at + timedelta(hours=24)
+    assert (invitation.undelivered, invitation.muted) == (False, False)
     database.close()

@@ -301,3 +301,10 @@ def upgrade() -> None:
         "INSERT INTO feed (kind, subject_id, assess_number, at)"
         " SELECT 'evaluation', subject_id, assess_number, created_at FROM evaluations ORDER BY created_at, id"
     )
+    # Calls that were left unrated before anything could send an SMS: a day later it is too late for one.
+    a_day_later = (
+        "due_at + interval '24 hours'"
+        if op.get_context().dialect.name == "postgresql"
+        else "strftime('%Y-%m-%d %H:%M:%f000', due_at, '+24 hours')"
+    )
+    op.execute(f"UPDATE invitations SET not_after = {a_day_later} WHERE due_at IS NOT NULL")  # noqa: S608 (our words)
