@@ -254,7 +254,6 @@ _READERS: Final[Mapping[str, Callable[[object], Any]]] = {
 CASE_FIELDS: Final = tuple(_READERS)
 """Every field of a posted case, in the order in which they are documented."""
 _CONTENT: Final = tuple(one.name for one in fields(CaseContent))
-_KEY: Final = ("case_no", "service_number")
 
 
 # ── the whole ─────────────────────────────────────────────────────────────────────────────────────────────────────────

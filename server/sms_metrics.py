@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -75,19 +76,15 @@ def _links(sms: SmsServer) -> Iterable[Metric]:
         for status, count in counts.statuses.copy().items():
             statuses.add_metric([link.name, status_name(status)], count)
         deliveries.add_metric([link.name], counts.deliveries)
-        for (kind, _), count in _summed(counts.noticed.copy().items()):
+        kinds: Counter[str] = Counter()
+        for (kind, _), count in counts.noticed.copy().items():
+            kinds[kind] += count
+        for kind, count in kinds.items():
             noticed.add_metric([link.name, kind], count)
         binds.add_metric([link.name], counts.binds)
         slowdowns.add_metric([link.name], counts.slowdowns)
     yield from gauges.values()
     yield from (submits, statuses, deliveries, noticed, binds, slowdowns)
-
-
-def _summed(counts: Iterable[tuple[tuple[str, str], int]]) -> Iterable[tuple[tuple[str, str], int]]:
-    total: dict[str, int] = {}
-    for (kind, _), count in counts:
-        total[kind] = total.get(kind, 0) + count
-    return [((kind, ""), count) for kind, count in total.items()]
 
 
 def _sender(sms: SmsServer) -> Iterable[Metric]:

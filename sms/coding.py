@@ -321,7 +321,6 @@ _NAMED = {0x06: "iso8859-5", 0x07: "iso8859-8", 0x0A: "iso2022_jp", 0x0E: "euc_k
 """SMPP 3.4 5.2.19: Cyrillic, Hebrew, ISO-2022-JP, KS C 5601."""
 _GBK_CODING = 0x0F
 """What CMPP, SGIP and SMGP call GB 18030, and gateways in front of them pass on."""
-_LOST = "\ufffd"
 
 
 def is_ucs2(data_coding: int) -> bool:

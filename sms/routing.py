@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 
+from config.carriers import CARRIERS
 from config.settings import SmsLink
 from models.clock import SHANGHAI
 
@@ -65,7 +66,7 @@ class Routes:
     def claims(self, name: str) -> tuple[str, ...]:
         """Under which carriers' names a link takes messages: its own, the unknown, and those that no link serves."""
         served = self.served()
-        nobody = tuple(carrier for carrier in ("mobile", "unicom", "telecom", "broadcast") if carrier not in served)
+        nobody = tuple(carrier for carrier in CARRIERS if carrier not in served)
         return (*self._by_name[name].carriers, "", *nobody)
 
     def extensions(self, carrier: str) -> bool:
