@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CODECS := tests/ivr/test_agi.py tests/ivr/test_request.py tests/intake/test_numbers.py \
 	tests/sms/link/test_pdu.py tests/sms/link/test_session.py tests/sms/link/test_pace.py
 FUZZ_SECONDS ?= 600
-PIN := $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.11
+PIN := $(BIN)/uv pip compile --quiet --upgrade --no-strip-extras --generate-hashes --no-header --no-annotate --python-version 3.11
 
 .PHONY: help
 help: ## List the targets
