@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from pathlib import Path
 from shutil import copyfile
 from typing import Any
@@ -108,13 +109,11 @@ def twisted_errors() -> Iterator[TwistedErrors]:
 # ── databases ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """A real PostgreSQL on a socket of its own."""
+def _run_postgres(directory: Path, *, durable: bool) -> Iterator[PostgresServer]:
     missing = postgres_missing()
     if missing:
         pytest.skip(missing)
-    server = PostgresServer(tmp_path_factory.mktemp("pg"))
+    server = PostgresServer(directory, durable=durable)
     server.start()
     try:
         yield server
@@ -122,10 +121,24 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServe
         server.stop()
 
 
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A real PostgreSQL on a socket of its own, shared by the tests; nobody kills it."""
+    yield from _run_postgres(tmp_path_factory.mktemp("pg"), durable=False)
+
+
 @pytest.fixture
-def postgres_url(postgres: PostgresServer) -> str:
+def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A durable PostgreSQL for one test, which may kill it."""
+    yield from _run_postgres(tmp_path_factory.mktemp("own"), durable=True)
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
     """An empty database of its own on the real PostgreSQL."""
-    return postgres.new_database()
+    url = postgres.new_database()
+    yield url
+    postgres.drop(url)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.peer)])
@@ -160,7 +173,9 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
     """A migrated database, SQLite and PostgreSQL in turn."""
     if request.param == "postgresql":
         template = request.getfixturevalue("migrated_postgres")
-        url = request.getfixturevalue("postgres").new_database(template)
+        server: PostgresServer = request.getfixturevalue("postgres")
+        url = server.new_database(template)
+        request.addfinalizer(partial(server.drop, url))
     else:
         copyfile(request.getfixturevalue("migrated_sqlite"), tmp_path / "huiyin.db")
         url = "sqlite:///huiyin.db"

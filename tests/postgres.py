@@ -24,10 +24,14 @@ def postgres_missing() -> str | None:
 
 
 class PostgresServer:
-    """One server with durable commits as in production; each test gets a database of its own."""
+    """One server; each test gets a database of its own, gone with the test.
 
-    def __init__(self, directory: Path) -> None:
+    `durable`: commits reach the disk as in production. Without it a database is made and dropped in a third of the time.
+    """
+
+    def __init__(self, directory: Path, *, durable: bool = True) -> None:
         self.directory = directory
+        self._durable = durable
         self.data = directory / "data"
         self._binaries = next(directory for directory in _BINARIES if (directory / "initdb").exists())
         self._process: subprocess.Popen[bytes] | None = None
@@ -66,7 +70,7 @@ class PostgresServer:
             "unix_socket_directories": str(self.directory),
             "max_connections": "100",
             "deadlock_timeout": "200ms",
-            "fsync": "on",
+            "fsync": "on" if self._durable else "off",
             "logging_collector": "off",
         }
         with (self.data / "postgresql.auto.conf").open("a") as file:
@@ -92,6 +96,11 @@ class PostgresServer:
         name = next(self._names)
         self.psql(f"CREATE DATABASE {name} TEMPLATE {template}")
         return f"postgresql+psycopg://huiyin@/{name}?host={self.directory}"
+
+    def drop(self, url: str) -> None:
+        """Removes a database of `new_database`. Hundreds left lying fill the disk, and a crash reads them all again."""
+        name = url.partition("@/")[2].partition("?")[0]
+        self.psql(f"DROP DATABASE {name} WITH (FORCE)")
 
     def psql(self, statement: str, database: str = "postgres") -> str:
         run: list[str | Path] = [

@@ -37,15 +37,16 @@ def test_a_table_locked_by_another_holds_up_neither_a_caller_nor_the_end(
 
 
 def test_a_postgresql_that_restarts_under_the_server(
-    make_server: Callable[..., Server], centre: Centre, postgres: PostgresServer, postgres_url: str
+    make_server: Callable[..., Server], centre: Centre, own_postgres: PostgresServer
 ) -> None:
+    postgres_url = own_postgres.new_database()
     server = make_server(centre, extra=f'[database]\nurl = "{postgres_url}"\n')
     server.start()
     assert call(server.port, Heard("c-0", "13800000000", ["1"])).thanked
-    postgres.kill()
+    own_postgres.kill()
     gone = call(server.port, Heard("c-1", "13800000001", ["2"]))
     assert gone.variables["HUIYIN_OUTCOME"] == "error"
-    postgres.run()
+    own_postgres.run()
     # The first caller after it is served: every part finds a living connection by itself.
     back = call(server.port, Heard("c-2", "13800000002", ["3"]))
     assert back.thanked, back

@@ -252,22 +252,21 @@ def test_a_command_that_writes_numbers_keeps_a_rotation_out(database: Database) 
 
 
 @pytest.mark.peer
-def test_a_postgresql_that_restarts_does_not_let_a_rotation_in(
-    postgres: PostgresServer, postgres_url: str, tmp_path: Path
-) -> None:
+def test_a_postgresql_that_restarts_does_not_let_a_rotation_in(own_postgres: PostgresServer, tmp_path: Path) -> None:
     """The lock goes with the server's memory; who serves notices and takes it again, or must stop."""
+    postgres_url = own_postgres.new_database()
     path = tmp_path / "privacy.key"
     serving, turning = open_database(postgres_url, tmp_path), open_database(postgres_url, tmp_path)
     serving.ensure_schema()
     serving.open_keyring(path)
     serving.take_serving_lock()
-    postgres.kill()
-    postgres.run()
+    own_postgres.kill()
+    own_postgres.run()
     serving.keep_serving_lock()
     with pytest.raises(DatabaseBusy):
         turning.take_serving_lock(exclusive=True)
-    postgres.kill()
-    postgres.run()
+    own_postgres.kill()
+    own_postgres.run()
     turning.take_serving_lock(exclusive=True)  # quicker than the look of who serves
     with pytest.raises(DatabaseBusy):
         serving.keep_serving_lock()
@@ -278,8 +277,8 @@ def test_a_postgresql_that_restarts_does_not_let_a_rotation_in(
     again = open_database(postgres_url, tmp_path)
     again.open_keyring(path)
     again.take_serving_lock()
-    postgres.kill()
-    postgres.run()
+    own_postgres.kill()
+    own_postgres.run()
     third = open_database(postgres_url, tmp_path)
     third.take_serving_lock(exclusive=True)
     rotate(third, path, TurnedClock(START))
