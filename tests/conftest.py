@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Callable, Generator, Iterator
-from functools import partial
 from pathlib import Path
 from shutil import copyfile
 from typing import Any
@@ -168,14 +167,19 @@ def migrated_postgres(postgres: PostgresServer, tmp_path_factory: pytest.TempPat
     return str(opened.url.database)
 
 
+@pytest.fixture
+def migrated_postgres_url(postgres: PostgresServer, migrated_postgres: str) -> Iterator[str]:
+    """A migrated database of its own on the real PostgreSQL."""
+    url = postgres.new_database(migrated_postgres)
+    yield url
+    postgres.drop(url)
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.peer)])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """A migrated database, SQLite and PostgreSQL in turn."""
     if request.param == "postgresql":
-        template = request.getfixturevalue("migrated_postgres")
-        server: PostgresServer = request.getfixturevalue("postgres")
-        url = server.new_database(template)
-        request.addfinalizer(partial(server.drop, url))
+        url = str(request.getfixturevalue("migrated_postgres_url"))
     else:
         copyfile(request.getfixturevalue("migrated_sqlite"), tmp_path / "huiyin.db")
         url = "sqlite:///huiyin.db"

@@ -26,7 +26,7 @@ def postgres_missing() -> str | None:
 class PostgresServer:
     """One server; each test gets a database of its own, gone with the test.
 
-    `durable`: commits reach the disk as in production. Without it a database is made and dropped in a third of the time.
+    `durable`: commits reach the disk as in production. Without it making and dropping one is quicker.
     """
 
     def __init__(self, directory: Path, *, durable: bool = True) -> None:
