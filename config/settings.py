@@ -57,6 +57,7 @@ __all__ = [
     "PrivacySection",
     "PushCalls",
     "RatingSection",
+    "Reminders",
     "ScheduleSection",
     "Section",
     "Settings",
@@ -377,6 +378,14 @@ class SmsSection(Section):
         return min((digits for digits in found if digits), default=0)
 
 
+class Reminders(StrEnum):
+    """Who reminds a citizen of an unrated case: this server, the province's centre, or nobody."""
+
+    HUIYIN = "huiyin"
+    CENTRE = "centre"
+    NOBODY = "nobody"
+
+
 class ScheduleSection(Section):
     invite_after: Duration = timedelta(minutes=1)
     reminder_after: Duration = timedelta(hours=24)
@@ -386,6 +395,11 @@ class ScheduleSection(Section):
     group_wait: Duration = timedelta(minutes=30)
     sending_hours: tuple[DayTime, DayTime] = (time(8, 30), time(21, 0))
     daily_cap: Annotated[int, Field(ge=1, le=100)] = 3
+    reminders: Reminders = Reminders.HUIYIN
+    defaults: bool = True
+    default_grace: Annotated[Duration, between("0s", "7d")] = timedelta(hours=2)
+    default_backlog: bool = False
+    rows_per_second: Annotated[int, Field(ge=1, le=100_000)] = 500
 
     @field_validator("sending_hours")
     @classmethod

@@ -18,6 +18,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     Dialect,
     Index,
@@ -41,6 +42,8 @@ __all__ = [
     "UtcTime",
     "api_tokens",
     "audit",
+    "calendar_days",
+    "calendar_years",
     "call_keys",
     "calls",
     "case_keys",
@@ -48,6 +51,7 @@ __all__ = [
     "codes",
     "evaluations",
     "feed",
+    "forgetting",
     "invitation_members",
     "invitations",
     "messages",
@@ -187,8 +191,12 @@ cases = Table(
     Column("provisional", Boolean),
     Column("withdrawn_at", UtcTime),
     Column("created_at", UtcTime, nullable=False),
+    Column("default_at", UtcTime),
+    Column("default_reason", String(32)),
     Index(None, "number_hash"),
     Index(None, "number_tail"),
+    Index("ix_cases_default", "default_at", **_where("default_at IS NOT NULL")),
+    Index("ix_cases_provisional", "deadline", **_where("provisional")),
     Index("ix_cases_batch_id", "batch_id", **_where("batch_id IS NOT NULL")),
     Index("ix_cases_theme_id", "theme_id", **_where("theme_id IS NOT NULL")),
 )
@@ -217,6 +225,10 @@ invitations = Table(
     Column("clarified_at", UtcTime),
     Column("reason_asked_at", UtcTime),
     Column("reason_codes", String(200)),
+    Column("remind_at", UtcTime),
+    Column("reminded_at", UtcTime),
+    Column("reminder", String(64)),
+    Index("ix_invitations_remind", "remind_at", **_where("remind_at IS NOT NULL")),
     Index("ix_invitations_due", "state", "due_at", **_where("due_at IS NOT NULL")),
     Index(None, "first_asked_at"),
     Index("ix_invitations_number_hash", "number_hash", **_where("number_hash IS NOT NULL")),
@@ -318,6 +330,7 @@ push_batches = Table(
     Column("last_error", Text),
     Column("created_at", UtcTime, nullable=False),
     Column("answered_at", UtcTime),
+    Column("digest", LargeBinary(32)),
     Index("ix_push_batches_open", "not_before", **_where("state = 'open'")),
 )
 
@@ -508,6 +521,39 @@ feed = Table(
     Column("at", UtcTime, nullable=False),
     Index("ix_feed_xid", "xid", "position"),
     sqlite_autoincrement=True,
+)
+
+calendar_days = Table(
+    "calendar_days",
+    metadata,
+    Column("area", String(12), nullable=False),
+    Column("day", Date, nullable=False),
+    Column("works", Boolean, nullable=False),
+    Column("name", Text),
+    Column("source", Text, nullable=False),
+    Column("confirmed", Boolean, nullable=False),
+    Column("imported_at", UtcTime, nullable=False),
+    PrimaryKeyConstraint("area", "day"),
+)
+
+calendar_years = Table(
+    "calendar_years",
+    metadata,
+    Column("area", String(12), nullable=False),
+    Column("year", Integer, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("confirmed", Boolean, nullable=False),
+    Column("imported_at", UtcTime, nullable=False),
+    PrimaryKeyConstraint("area", "year"),
+)
+
+forgetting = Table(
+    "forgetting",
+    metadata,
+    Column("evaluation_id", Id, primary_key=True),
+    Column("subject_id", Id, nullable=False),
+    Column("assess_number", Integer, nullable=False),
+    Column("asked_at", UtcTime, nullable=False),
 )
 
 audit = Table(
