@@ -22,6 +22,7 @@ from intake.names import project_no
 from intake.numbers import NumberKind
 from intake.posted import CaseContent
 from intake.record import UNSENT_AFTER
+from intake.reminders import REMIND
 from intake.workdays import WorkingDays
 from models.door import Bulk, Many, Unit
 from models.privacy import SealedNumber
@@ -66,6 +67,7 @@ class CaseRules:
     reason_hold: timedelta
     working_days: int
     days: WorkingDays
+    reminder_after: timedelta = timedelta(hours=24)
 
 
 class CaseKey(NamedTuple):
@@ -382,6 +384,7 @@ class CaseBook:
         self._closed_groups: list[tuple[Any, ...]] = []
         self._opt_outs: dict[bytes, OptOut] = {}
         self._joins: list[tuple[Any, ...]] = []
+        self._reminds: list[tuple[str, datetime]] = []
         self._leaves: list[tuple[Any, ...]] = []
         self._requeued: list[tuple[Any, ...]] = []
         self._endings: list[Ending] = []
@@ -602,6 +605,13 @@ class CaseBook:
         invitation.open_members += case.evaluated is None
         case.invitation = invitation
         self._joins.append((invitation.id, case.subject_id))
+        self.remind(case)
+
+    def remind(self, case: KnownCase) -> None:
+        """The case may have to be reminded of sooner than what its invitation asked about so far."""
+        known = case.invitation
+        if known is not None and (is_open(known.state) or known.state is InvitationState.IMPOSSIBLE):
+            self._reminds.append((known.id, case.content.closed_at))
 
     def leave(self, case: KnownCase) -> None:
         """The case is no member any more."""
@@ -706,6 +716,7 @@ class CaseBook:
         )
         unit.many(_LEAVE, self._leaves)
         unit.insert(_MEMBERS, self._joins)
+        unit.many(REMIND, [(identity, closed_at + rules.reminder_after) for identity, closed_at in self._reminds])
         unit.many(_CANCEL_TEXT, self._requeued)
         unit.many(_REST_CODE, self._requeued)
         end_invitations(unit, self._endings)

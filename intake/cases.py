@@ -363,6 +363,7 @@ class PatchCase:
             case.deadline, case.provisional = deadline.at, deadline.provisional
         case.content, case.changed = content, True
         self._ask_anew(book, case, before, number)
+        book.remind(case)
         detail = ", ".join([*(["phone"] if moved else []), *changed])
         book.audit((self.ids.audit, self.now, self.poster.actor, "case.patched", case.subject_id, detail))
         return _verdict(case, 200, self.now)

@@ -14,22 +14,23 @@ Rules kept here:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
-from sqlalchemy import and_, bindparam, func, or_, select, update
+from sqlalchemy import and_, bindparam, select, update
 
 from intake.codes import Choice, GivenCode, choose_code
 from intake.endings import Ending, end_invitations
+from intake.manners import Manners, SendingRules, alone
 from intake.numbers import NumberKind
-from intake.outgoing import OUR_OWN_ACCORD, NewMessage, StoredNumber, queue_messages
+from intake.outgoing import NewMessage, StoredNumber, queue_messages
 from models.clock import SHANGHAI
 from models.door import Bulk, Many, Priority, Unit
 from models.errors import KeyUnreadable
 from models.ids import new_id
-from models.reads import Read, any_of, one_of
+from models.reads import Read, any_of
 from models.tables import (
     calls,
     cases,
@@ -37,13 +38,10 @@ from models.tables import (
     evaluations,
     invitation_members,
     invitations,
-    messages,
-    number_routes,
-    opt_outs,
 )
-from models.terms import InvitationState, MessageKind, MessageState, Origin
+from models.terms import InvitationState, MessageKind, Origin
 
-__all__ = ["GROUP", "ExpireInvitations", "InviteDue", "Invited", "SendingRules"]
+__all__ = ["GROUP", "ExpireInvitations", "InviteDue", "Invited", "text_facts"]
 
 GROUP = 64
 _SLOT = timedelta(hours=24)
@@ -51,23 +49,6 @@ _SLOT = timedelta(hours=24)
 _NEXT_LOOK = timedelta(minutes=10)
 """How often the next one looks whether that is over sooner."""
 _NO_CODE_WAIT = timedelta(hours=1)
-
-
-@dataclass(frozen=True, slots=True)
-class SendingRules:
-    """What the configuration says about asking by SMS.
-
-    `opening(t)`: t itself inside the sending hours, else when they begin next; `carrier_of(number)`: whose number it
-    is by the tables, "" where none says so (what receipts taught comes first); `extensions(carrier)`: whether its links
-    carry codes; `open_number`: a sealed number in clear (for its prefix; it goes nowhere).
-    """
-
-    opening: Callable[[datetime], datetime]
-    daily_cap: int
-    code_digits: int
-    carrier_of: Callable[[str], str]
-    extensions: Callable[[str], bool]
-    open_number: Callable[[bytes], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +93,7 @@ class InviteDue:
         return [command._invite(unit) for command in commands]
 
     def _invite(self, unit: Unit) -> Invited:
-        if not unit.is_sqlite and not unit.execute(_ALONE).scalar():
+        if not alone(unit):
             return Invited()
         rows = _DUE.rows(unit, (self.now,))
         if not rows:
@@ -123,8 +104,6 @@ class InviteDue:
         return group.store()
 
 
-_ALONE = select(func.pg_try_advisory_xact_lock(0x4875_6989))
-"""PostgreSQL: ours until the transaction ends (models/database.py has the others)."""
 _DUE = Read(
     select(
         invitations.c.id,
@@ -143,31 +122,6 @@ _DUE = Read(
     .limit(GROUP)
     .with_for_update(skip_locked=True),
     ("now",),
-)
-_SENT_TODAY = Read(
-    select(messages.c.number_hash, func.count().label("how_many"))
-    .where(
-        any_of(messages.c.number_hash),
-        one_of(messages.c.kind, sorted(OUR_OWN_ACCORD)),
-        or_(
-            messages.c.state == MessageState.QUEUED.value,
-            messages.c.handed_at >= bindparam("midnight"),
-            # Handed first on an earlier day, and once more today.
-            and_(messages.c.tries > 1, messages.c.changed_at >= bindparam("midnight")),
-        ),
-    )
-    .group_by(messages.c.number_hash),
-    ("midnight",),
-    listed=True,
-)
-_OPT_OUTS = Read(
-    select(opt_outs.c.number_hash, opt_outs.c.origin).where(
-        any_of(opt_outs.c.number_hash), opt_outs.c.ended_at.is_(None)
-    ),
-    listed=True,
-)
-_LEARNT = Read(
-    select(number_routes.c.number_hash, number_routes.c.carrier).where(any_of(number_routes.c.number_hash)), listed=True
 )
 _GIVEN = Read(
     select(
@@ -193,14 +147,9 @@ class _Group:
         self.now = command.now
         self.rules = command.rules
         hashes = list({row.number_hash for row in rows if row.number_hash is not None})
-        local = self.now.astimezone(SHANGHAI)
-        self.midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
-        self.refused = _opted_out(unit, hashes)
-        self.sent = {row.number_hash: row.how_many for row in _SENT_TODAY.rows(unit, (self.midnight,), hashes)}
+        self.manners = Manners(unit, hashes, self.now, self.rules)
         self.given = _given_codes(unit, hashes)
-        self.learnt = {row.number_hash: row.carrier for row in _LEARNT.rows(unit, values=hashes)}
-        self.facts = _facts(unit, [row.id for row in rows])
-        self.opening = self.rules.opening(self.now)
+        self.facts = text_facts(unit, [row.id for row in rows])
         self.extensions: dict[str, bool] = {}
         self.new: list[NewMessage] = []
         self.due: list[tuple[Any, ...]] = []
@@ -213,14 +162,11 @@ class _Group:
         if why := self._why_not(row):
             self.endings.append(Ending(row.id, InvitationState.IMPOSSIBLE, why, self.now))
             return
-        sent = self.sent.get(row.number_hash, 0)
-        if sent >= self.rules.daily_cap:
-            self._postpone(row, self.midnight + timedelta(days=1))
+        if self.manners.capped(row.number_hash):
+            self._postpone(row, self.manners.tomorrow())
             return
         try:
-            carrier = self.learnt.get(row.number_hash) or self.rules.carrier_of(
-                self.rules.open_number(row.number_sealed)
-            )
+            carrier = self.manners.carrier(row)
         except KeyUnreadable:
             self.endings.append(Ending(row.id, InvitationState.IMPOSSIBLE, "number_unreadable", self.now))
             return
@@ -235,7 +181,7 @@ class _Group:
         else:
             self.fresh.append((new_id(), *number, choice.code, row.id, self.now, None))
         known.append(_Given(choice.code, row.id, None, self.now, InvitationState.ASKED))
-        self.sent[row.number_hash] = sent + 1
+        self.manners.sends(row.number_hash)
         self.new.append(
             NewMessage(
                 id=new_id(),
@@ -247,7 +193,7 @@ class _Group:
                 lang=row.lang or "zh",
                 fields={"keys": row.key_map, **self.facts.get(row.id, {})},
                 carrier=carrier,
-                not_before=self.opening,
+                not_before=self.manners.opening,
                 not_after=row.not_after,
             )
         )
@@ -258,8 +204,8 @@ class _Group:
             return str(row.number_kind)
         if row.number_sealed is None or row.number_hash is None:
             return "anonymous"
-        if origin := self.refused.get(row.number_hash):
-            return "carrier_opt_out" if origin == "carrier" else "opted_out"
+        if refusal := self.manners.refusal(row.number_hash):
+            return refusal
         if row.not_after is not None and row.not_after < self.now:
             return "unsent"
         return None
@@ -315,15 +261,6 @@ class _Given(GivenCode):
     state: InvitationState
 
 
-def _opted_out(unit: Unit, hashes: Sequence[bytes]) -> dict[bytes, str]:
-    """Numbers to which nothing is sent, and by whose word; the carrier's comes first."""
-    found: dict[bytes, str] = {}
-    for row in _OPT_OUTS.rows(unit, values=hashes):
-        if found.get(row.number_hash) != "carrier":
-            found[row.number_hash] = row.origin
-    return found
-
-
 def _given_codes(unit: Unit, hashes: Sequence[bytes]) -> dict[bytes, list[_Given]]:
     given: dict[bytes, list[_Given]] = {}
     for row in _GIVEN.rows(unit, values=hashes):
@@ -334,7 +271,7 @@ def _given_codes(unit: Unit, hashes: Sequence[bytes]) -> dict[bytes, list[_Given
     return given
 
 
-def _facts(unit: Unit, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+def text_facts(unit: Unit, ids: Sequence[str]) -> dict[str, dict[str, str]]:
     """What the text may name of each invitation's subjects: what is rated, the day, the case number, how many.
 
     Of a call and its case the case is named; of several the one closed last.

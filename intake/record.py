@@ -18,6 +18,7 @@ from intake.decide import Effective, PushCalls, merged_outcome
 from intake.endings import Ending, end_invitations, stop_sending
 from intake.members import count_members
 from intake.numbers import NumberKind
+from intake.reminders import REMIND
 from models.door import Bulk, Many, Unit
 from models.ids import new_id
 from models.privacy import SealedNumber
@@ -97,6 +98,7 @@ class Rules:
     node: str
     boot: str
     max_age: timedelta = timedelta(hours=24)
+    reminder_after: timedelta = timedelta(hours=24)
 
     @property
     def holder(self) -> str:
@@ -397,6 +399,7 @@ class Record:
         self.asked: list[tuple[Any, ...]] = []
         self.rated: list[tuple[Any, ...]] = []
         self.left: list[tuple[Any, ...]] = []
+        self.reminds: list[tuple[Asking, datetime]] = []
         self.endings: list[Ending] = []
         self.superseded: list[tuple[Any, ...]] = []
 
@@ -594,6 +597,7 @@ class Record:
             case.asking.open_members -= 1
         self.inserts[_MEMBERS].append((asking.id, case.subject_id))
         asking.open_members += 1
+        self.reminds.append((asking, told.ended_at + told.rules.reminder_after))
         assert told.facts.case_no is not None
         self.known_cases[told.facts.case_no] = replace(self.known_cases[told.facts.case_no], asking=asking)
 
@@ -715,6 +719,8 @@ class Record:
         unit.many(_LEAVE, self.left)
         for bulk, rows in self.inserts.items():
             unit.insert(bulk, rows)
+        # A case that was rated in its call is not reminded of.
+        unit.many(REMIND, [(asking.id, at) for asking, at in self.reminds if asking.state is not InvitationState.RATED])
         unit.many(_CALL_OUTCOME, self.outcomes)
         unit.many(_ASKED_BY_VOICE, self.asked)
         end_invitations(unit, self.endings)

@@ -6,11 +6,13 @@ Dates (deadlines, the time of a rating) come from here; durations never do: they
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-__all__ = ["SHANGHAI", "Clock", "SystemClock", "TurnedClock"]
+__all__ = ["SHANGHAI", "Clock", "ScaledClock", "SystemClock", "TurnedClock"]
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 
@@ -37,3 +39,16 @@ class TurnedClock:
 
     def turn(self, by: timedelta) -> None:
         self._now += by
+
+
+class ScaledClock:
+    """A clock that begins somewhere and runs `speed` times as fast as monotonic time: days in minutes."""
+
+    def __init__(self, start: datetime, speed: float, seconds: Callable[[], float] = time.monotonic) -> None:
+        self.speed = speed
+        self._start = start.astimezone(UTC)
+        self._seconds = seconds
+        self._began = seconds()
+
+    def now(self) -> datetime:
+        return self._start + timedelta(seconds=(self._seconds() - self._began) * self.speed)

@@ -7,8 +7,8 @@ Rules kept here:
 * A sweep is an `async def` on the reactor. It never overlaps itself; one that fails is logged and tried at its next
   tick.
 * APScheduler takes its next run from the wall clock. A watch on monotonic time compares the two clocks once a second
-  and arms every job anew when they part by more than `STEP`, so that a clock set back a day stops nothing, and one set
-  forward a year makes one tick, not thirty million.
+  (scheduler/clockwatch.py) and arms every job anew when the wall clock was turned, so that a clock set back a day stops
+  nothing, and one set forward a year makes one tick, not thirty million.
 """
 
 from __future__ import annotations
@@ -26,12 +26,11 @@ from twisted.internet.interfaces import IDelayedCall
 
 from models.clock import SHANGHAI, Clock
 from models.errors import StoreError
+from scheduler.clockwatch import ClockWatch
 
-__all__ = ["STEP", "Counts", "Sweep", "Ticker", "TickerReactor"]
+__all__ = ["Counts", "Sweep", "Ticker", "TickerReactor"]
 
 WATCH = 1.0
-STEP = 1.0
-"""Seconds by which the clocks may part between two looks; a slewing time service stays far below."""
 
 Counts = Mapping[str, int]
 Sweep = Callable[[], Awaitable[Counts | None]]
@@ -67,22 +66,23 @@ class _Line:
 
 
 class Ticker:
-    """Starts sweeps by the clock, from `start` to `stop`."""
+    """Starts sweeps by the clock, from `start` to `stop`. `speed`: how many of its seconds are one of the reactor's."""
 
-    def __init__(self, reactor: TickerReactor, clock: Clock) -> None:
+    def __init__(self, reactor: TickerReactor, clock: Clock, *, speed: float = 1.0) -> None:
         # Imported here: the module takes the reactor that is installed by then, and installs one where there is none.
         from apscheduler.executors.debug import DebugExecutor
         from apscheduler.schedulers.twisted import TwistedScheduler
 
         self._reactor = reactor
         self._clock = clock
+        self._speed = speed
         self._lines: dict[str, _Line] = {}
         # "debug" runs a job where the scheduler runs: on the reactor's thread. A job only calls callFromThread.
         self._scheduler = TwistedScheduler(
             reactor=reactor, timezone=SHANGHAI, executors={"default": DebugExecutor()}, jobstore_retry_interval=WATCH
         )
         self._watch: IDelayedCall | None = None
-        self._last_difference = self._difference()
+        self.clocks = self._fresh_watch()
 
     # ── what ticks ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -105,7 +105,7 @@ class Ticker:
     # ── start and stop ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def start(self) -> None:
-        self._last_difference = self._difference()
+        self.clocks = self._fresh_watch()
         self._scheduler.start()
         self._watch = self._reactor.callLater(WATCH, self._look)
 
@@ -160,18 +160,22 @@ class Ticker:
 
     # ── two clocks ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _difference(self) -> float:
-        return self._clock.now().timestamp() - self._reactor.seconds()
+    def _fresh_watch(self) -> ClockWatch:
+        return ClockWatch(*self._both())
+
+    def _both(self) -> tuple[float, float]:
+        return self._clock.now().timestamp(), self._reactor.seconds() * self._speed
 
     def _look(self) -> None:
-        """Arms every job anew where the wall clock was turned."""
         self._watch = self._reactor.callLater(WATCH, self._look)
-        difference = self._difference()
-        turned = difference - self._last_difference
-        self._last_difference = difference
-        if abs(turned) <= STEP:
-            return
-        log.warning("the wall clock was turned; ticks are armed anew", seconds=round(turned, 1))
-        now = self._clock.now().astimezone(SHANGHAI)
-        for job in self._scheduler.get_jobs():
-            job.modify(next_run_time=job.trigger.get_next_fire_time(None, now))
+        self.compare()
+
+    def compare(self) -> ClockWatch:
+        """Looks at both clocks now; where the wall clock was turned, every job is armed anew."""
+        turned = self.clocks.look(*self._both())
+        if turned:
+            log.warning("the wall clock was turned; ticks are armed anew", seconds=round(turned, 1))
+            now = self._clock.now().astimezone(SHANGHAI)
+            for job in self._scheduler.get_jobs():
+                job.modify(next_run_time=job.trigger.get_next_fire_time(None, now))
+        return self.clocks

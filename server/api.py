@@ -28,6 +28,7 @@ def case_rules_of(settings: Settings) -> CaseRules:
         reason_hold=settings.centre.reason_hold,
         working_days=settings.schedule.default_after_working_days,
         days=WorkingDays(),
+        reminder_after=settings.schedule.reminder_after,
     )
 
 

@@ -31,6 +31,7 @@ from server.command_line import opened as _database
 from server.command_line import told as _told
 from server.errors import CannotDo
 from server.logs import configure
+from server.scheduler_commands import scheduler
 from server.sms_commands import sms
 from server.token_commands import token
 
@@ -50,6 +51,7 @@ def main() -> None:
 main.add_command(sms)
 main.add_command(cases)
 main.add_command(token)
+main.add_command(scheduler)
 
 
 # ── serving ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -73,7 +75,9 @@ class _Roles(click.ParamType[Any]):
 
 @main.command()
 @_config_option
-@click.option("--only", "roles", type=_Roles(), help="Only these roles: ivr, scheduler, push, console. Default: all.")
+@click.option(
+    "--only", "roles", type=_Roles(), help="Only these roles: ivr, sms, scheduler, push, console. Default: all."
+)
 def serve(config: Path, roles: Any) -> None:
     """Run the server until SIGTERM or Ctrl-C."""
     with _told():

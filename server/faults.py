@@ -17,7 +17,15 @@ from server.errors import CannotDo
 __all__ = ["POINTS", "VARIABLE", "UnknownFault", "faults_from"]
 
 VARIABLE: Final = "HUIYIN_FAULT"
-_COMMANDS: Final = ("PostCase", "StoreAnswers", "NoteReceipts", "StoreInbound", "TakeReply")
+_COMMANDS: Final = (
+    "PostCase",
+    "StoreAnswers",
+    "NoteReceipts",
+    "StoreInbound",
+    "TakeReply",
+    "RemindDue",
+    "DefaultDue",
+)
 POINTS: Final = (
     "before-commit",
     "after-commit",
@@ -29,12 +37,15 @@ POINTS: Final = (
     "receipt-stored",
     "reply-stored",
     "reply-read",
+    "reminded",
+    "defaulted",
     *(f"{point}-{kind}" for kind in _COMMANDS for point in ("before-commit", "after-commit")),
 )
 """Before COMMIT of a group with calls; after it, before anybody is told; before the caller hears thanks; after the
 centre's answer and before it is written down. Of an SMS: queued for an invitation; claimed and not yet given to the
 link; answered by the SMSC, before that is stored. Of what comes in: stored, before the SMSC hears so; a reply read,
-before what it means is stored. With a command's name: before and after the COMMIT of a group that holds one."""
+before what it means is stored. Of a sweep: reminders are queued, defaults are stored, and nobody has been told. With a
+command's name: before and after the COMMIT of a group that holds one."""
 
 
 class UnknownFault(CannotDo):

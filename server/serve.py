@@ -50,6 +50,7 @@ from models.errors import DatabaseBusy, KeyMismatch
 from models.futures import Wakeups
 from models.privacy import Keyring
 from models.tables import meta
+from scheduler.sweeps import Sweeps
 from scheduler.ticker import Counts, Ticker
 from server.api import open_api
 from server.desk import WakingIntake
@@ -60,6 +61,7 @@ from server.limits import ensure_backlog
 from server.logs import announce, bridge_twisted
 from server.metrics import Metrics
 from server.sms_metrics import sms_condition, sms_source
+from server.sweeps import Overdue, open_sweeps, overdue, sweeps_condition, sweeps_source
 from sms.link import UnusableTrust
 from sms.pdu import UnfitField
 from sms.server import SmsServer
@@ -125,6 +127,7 @@ def rules_of(settings: Settings, profile: Profile) -> Rules:
         keypad_reason_hold=settings.centre.keypad_reason_hold,
         invite_after=settings.schedule.invite_after,
         max_age=settings.schedule.max_age,
+        reminder_after=settings.schedule.reminder_after,
         node=settings.ivr.node_name,
         boot=secrets.token_hex(8),
     )
@@ -141,6 +144,7 @@ class Process:
 
     Args:
         environ: where a test may have set a fault point.
+        speed: how many of the clock's seconds are one of the reactor's; 1 but for a demonstration.
     """
 
     def __init__(
@@ -151,8 +155,10 @@ class Process:
         *,
         clock: Clock | None = None,
         environ: Mapping[str, str] | None = None,
+        speed: float = 1.0,
     ) -> None:
         self.settings = settings
+        self._speed = speed
         self.roles = frozenset(roles)
         self.reactor = reactor
         self.clock = clock or SystemClock()
@@ -171,6 +177,8 @@ class Process:
         self.web: HealthServer | None = None
         self._backlog = Backlog(waiting=0, dead=0, oldest=timedelta(0))
         self._sms_figures = SmsFigures()
+        self.sweeps: Sweeps | None = None
+        self._overdue = Overdue()
         self._beat: Any = None
 
     # ── up ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -206,7 +214,7 @@ class Process:
             self._open_sms(door, keyring, wakeups, profile)
         if Role.SCHEDULER in self.roles:
             self._open_reconciliation(door, profile)
-        self._open_ticker(door, wakeups)
+        self._open_ticker(door, wakeups, keyring)
         self._open_web(door, keyring)
         self.health.started()
 
@@ -268,8 +276,10 @@ class Process:
         )
         reconciliation.start()
 
-    def _open_ticker(self, door: Door, wakeups: Wakeups) -> None:
-        ticker = self.ticker = Ticker(self.reactor, self.clock)
+    def _open_ticker(self, door: Door, wakeups: Wakeups, keyring: Keyring) -> None:
+        ticker = self.ticker = Ticker(self.reactor, self.clock, speed=self._speed)
+        if Role.SCHEDULER in self.roles:
+            self._open_sweeps(door, wakeups, keyring, ticker)
 
         async def figures() -> Counts | None:
             counted = await wakeups.deferred(door.read(lambda connection: backlog(connection, self.clock.now())))
@@ -278,6 +288,9 @@ class Process:
             if self.sms is not None:
                 now = self.clock.now()
                 self._sms_figures = await wakeups.deferred(door.read(lambda connection: sms_figures(connection, now)))
+            if self.sweeps is not None:
+                now, grace = self.clock.now(), self.settings.schedule.default_grace
+                self._overdue = await wakeups.deferred(door.read(lambda connection: overdue(connection, now, grace)))
             return None
 
         async def probe() -> Counts | None:
@@ -299,6 +312,22 @@ class Process:
         ticker.start()
         self.reactor.callWhenRunning(ticker.run, "figures")
         self.reactor.callWhenRunning(self._turn)
+
+    def _open_sweeps(self, door: Door, wakeups: Wakeups, keyring: Keyring, ticker: Ticker) -> None:
+        sweeps = self.sweeps = open_sweeps(
+            self.settings,
+            door,
+            keyring,
+            wakeups,
+            self.reactor,
+            self.clock,
+            ticker,
+            wake_sms=self.sms.sender.wake if self.sms is not None else _nobody,
+            wake_push=self.pusher.wake if self.pusher is not None else _nobody,
+            fault=self.fault,
+        )
+        self.metrics.watch(sweeps_source(sweeps, lambda: self._overdue))
+        self.health.watch("scheduler", partial(sweeps_condition, sweeps))
 
     def _open_web(self, door: Door, keyring: Keyring) -> None:
         console = Role.CONSOLE in self.roles
@@ -363,6 +392,8 @@ class Process:
                 log.warning("calls cut off by ivr.stop_grace", calls=cut_off)
         if self.sms is not None:
             await self.sms.stop()
+        if self.sweeps is not None:
+            self.sweeps.stop()
         if self.ticker is not None:
             await self.ticker.stop()
         if self.reconciliation is not None:

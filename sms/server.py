@@ -29,7 +29,8 @@ from intake.claims import Terms
 from intake.conversation import ReplyRules
 from intake.decide import PushCalls
 from intake.inbound import HandOnPartial
-from intake.invitations import ExpireInvitations, InviteDue, SendingRules
+from intake.invitations import ExpireInvitations, InviteDue
+from intake.manners import SendingRules
 from intake.receipts import ForgetReceipts, ReceiptFacts, ReceiptRules
 from intake.replies import Taken, TakingRules
 from models.clock import Clock
@@ -44,7 +45,7 @@ from sms.receipts import IdForm, Receipt, ReceiptReader, id_forms
 from sms.routing import Routes, SendingHours
 from sms.sender import Sender
 
-__all__ = ["SmsServer", "Swept"]
+__all__ = ["SmsServer", "Swept", "sending_rules"]
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +69,20 @@ class Swept:
     @property
     def counts(self) -> Mapping[str, int]:
         return {name: value for name in self.__slots__ if (value := getattr(self, name))}
+
+
+def sending_rules(settings: Settings, keyring: Keyring) -> SendingRules:
+    """What the configuration says about asking by SMS: for whoever queues SMS, with links of its own or without."""
+    sms, schedule = settings.sms, settings.schedule
+    carriers = load_carriers(settings.directory / sms.carriers_file if sms.carriers_file else None)
+    return SendingRules(
+        opening=SendingHours(*schedule.sending_hours).opening,
+        daily_cap=schedule.daily_cap,
+        code_digits=sms.code_digits,
+        carrier_of=carriers.of,
+        extensions=Routes(tuple(sms.of_link(link) for link in sms.links)).extensions,
+        open_number=keyring.open,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +130,7 @@ class SmsServer:
         filled = tuple(sms.of_link(link) for link in sms.links)
         self.routes = Routes(filled)
         self.hours = SendingHours(*schedule.sending_hours)
-        carriers = load_carriers(settings.directory / sms.carriers_file if sms.carriers_file else None)
-        self._sending = SendingRules(
-            opening=self.hours.opening,
-            daily_cap=schedule.daily_cap,
-            code_digits=sms.code_digits,
-            carrier_of=carriers.of,
-            extensions=self.routes.extensions,
-            open_number=keyring.open,
-        )
+        self._sending = sending_rules(settings, keyring)
         self._rules = ReceiptRules(self.hours.next_day, self.routes.other_carrier)
         longest = max((link.response_timeout for link in filled), default=timedelta())
         self.sender = Sender(

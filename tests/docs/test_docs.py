@@ -23,11 +23,13 @@ from models.futures import Wakeups
 from models.privacy import Keyring
 from models.tables import metadata, number_tables
 from models.terms import CallOutcome, InvitationState
+from scheduler.ticker import Ticker
 from server.cli import main
 from server.faults import POINTS
 from server.metrics import Metrics
 from server.serve import Role
 from server.sms_metrics import sms_source
+from server.sweeps import Overdue, open_sweeps, sweeps_source
 from sms.server import SmsServer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,6 +80,7 @@ def test_the_pages_that_readers_are_sent_to_exist() -> None:
             "glossary",
             "operations",
             "performance",
+            "rules",
             "smpp",
             "sms-replies",
             "testing",
@@ -254,6 +257,20 @@ def exposed(database: Database, make_door: Callable[..., Door], keyring: Keyring
         wake_push=lambda: None,
     )
     metrics.watch(sms_source(sms, SmsFigures))
+    ticker = Ticker(reactor, clock)  # type: ignore[arg-type]
+    sweeps = open_sweeps(
+        settings,
+        door,
+        keyring,
+        Wakeups(reactor),  # type: ignore[arg-type]
+        reactor,
+        clock,
+        ticker,
+        wake_sms=lambda: None,
+        wake_push=lambda: None,
+        fault=lambda _: None,
+    )
+    metrics.watch(sweeps_source(sweeps, Overdue))
     metrics.watch_calls(Statistics(), lambda: 0)
     metrics.watch_push(PushStatistics())
     return {

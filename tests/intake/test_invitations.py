@@ -15,7 +15,8 @@ from sqlalchemy import insert, update
 
 from config.receipts import ReceiptClass
 from intake.endings import Ending, end_invitations
-from intake.invitations import GROUP, ExpireInvitations, Invited, InviteDue, SendingRules
+from intake.invitations import GROUP, ExpireInvitations, Invited, InviteDue
+from intake.manners import SendingRules
 from models.clock import SHANGHAI, TurnedClock
 from models.door import Bulk, Unit
 from models.errors import KeyUnreadable

@@ -14,7 +14,8 @@ from sqlalchemy import insert, update
 from intake.asking import Invited
 from intake.cases import CaseDesk, Verdict
 from intake.desk import Intake
-from intake.invitations import InviteDue, SendingRules
+from intake.invitations import InviteDue
+from intake.manners import SendingRules
 from models.clock import TurnedClock
 from models.database import Database
 from models.door import Door

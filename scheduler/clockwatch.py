@@ -1,0 +1,54 @@
+"""The wall clock against monotonic time: pure arithmetic over the difference of the two.
+
+Rules kept here:
+
+* A time service slews: what the clocks part by from one look to the next, up to `STEP`, is trusted.
+* A step ahead is not. The steps add up until somebody has taken note of them (`noted`), so that six steps of a quarter
+  of an hour are seen as what they are.
+* A clock that was set back and comes back to where it was has not jumped ahead. One that stays back for `SETTLED`
+  was wrong before, and is trusted where it is from then on.
+* Linux stops monotonic time while a machine is suspended: waking up looks like a step ahead, and is treated as one.
+"""
+
+from __future__ import annotations
+
+__all__ = ["SETTLED", "STEP", "ClockWatch"]
+
+STEP = 1.0
+"""Seconds by which the clocks may part between two looks; a slewing time service stays far below."""
+SETTLED = 3600.0
+"""Seconds after which a clock that was set back is believed."""
+
+
+class ClockWatch:
+    """Told both clocks again and again; says by how much the wall clock was turned."""
+
+    def __init__(self, wall: float, monotonic: float) -> None:
+        self._last = wall - monotonic
+        self._trusted = self._last
+        self._back_since: float | None = None
+
+    def look(self, wall: float, monotonic: float) -> float:
+        """Seconds by which the wall clock was turned since the last look; 0.0: it ran on."""
+        difference = wall - monotonic
+        turned = difference - self._last
+        self._last = difference
+        if abs(turned) <= STEP:
+            self._trusted += turned
+            turned = 0.0
+        if difference >= self._trusted - STEP:
+            self._back_since = None
+        elif self._back_since is None:
+            self._back_since = monotonic
+        elif monotonic - self._back_since >= SETTLED:
+            self._trusted, self._back_since = difference, None
+        return turned
+
+    @property
+    def ahead(self) -> float:
+        """Seconds by which the clock is ahead of what is trusted; never below 0."""
+        return max(0.0, self._last - self._trusted)
+
+    def noted(self) -> None:
+        """What it is ahead by was taken note of; from here on it is the time."""
+        self._trusted = max(self._trusted, self._last)

@@ -1,0 +1,199 @@
+"""The sweeps: what is due is looked for at each tick, and worked off group by group.
+
+Rules kept here:
+
+* A sweep finds what is due by an index, takes it in groups through the writer (one command a group, behind calls,
+  replies and pushes), and begins again while a group was full. The longest overdue comes first.
+* A backlog is worked off at `schedule.rows_per_second` at most: between two groups the writer is free for others.
+* Decision and effect are one transaction each (intake/reminders.py, intake/defaults.py), so several processes may sweep
+  at once, and one that is killed has done a group whole or not at all.
+* Before defaults are made the two clocks are compared. A wall clock that jumped ahead by more than an hour pauses them,
+  in the database and so for everybody, until a person confirms it (intake/pauses.py).
+* Each round leaves its counts: in the log where it did something (scheduler/ticker.py), and in `statistics`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Protocol, TypeVar
+
+import structlog
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+
+from intake.defaults import DefaultDue, Defaulted, DefaultRules
+from intake.pauses import AHEAD, Jump, PauseForJump
+from intake.reminders import RemindDue, Reminded, ReminderRules
+from models.clock import Clock
+from models.door import Command, Door
+from models.futures import Wakeups
+from scheduler.clockwatch import ClockWatch
+from scheduler.ticker import Counts
+
+__all__ = ["GROUP", "SweepReactor", "Sweeps"]
+
+GROUP = 64
+"""A group that holds fewer was the last one."""
+
+log = structlog.get_logger(__name__)
+G = TypeVar("G")
+
+
+class SweepReactor(Protocol):
+    """What a sweep needs of the reactor."""
+
+    def seconds(self) -> float: ...
+    def callLater(self, delay: float, callable: Callable[..., object], *args: object) -> IDelayedCall: ...  # noqa: N802
+
+
+class Sweeps:
+    """See the module. Give its `reminders` and `defaults` to a ticker; `stop` once, before the ticker ends.
+
+    Args:
+        clocks: compares the two clocks now (`Ticker.compare`).
+        rows_per_second: how fast a backlog is worked off.
+        node: which process of which machine, in what is said of a jump.
+        wake_sms: told that an SMS was queued; `wake_push`: that something is due to go to the centre.
+        fault: a fault point's switch, for tests only.
+    """
+
+    def __init__(
+        self,
+        door: Door,
+        wakeups: Wakeups,
+        reactor: SweepReactor,
+        clock: Clock,
+        clocks: Callable[[], ClockWatch],
+        *,
+        reminders: ReminderRules,
+        defaults: DefaultRules,
+        rows_per_second: int,
+        node: str,
+        wake_sms: Callable[[], None],
+        wake_push: Callable[[], None],
+        fault: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._door = door
+        self._wakeups = wakeups
+        self._reactor = reactor
+        self._clock = clock
+        self._clocks = clocks
+        self._reminders = reminders
+        self._defaults = defaults
+        self._pace = rows_per_second
+        self._node = node
+        self._wake_sms = wake_sms
+        self._wake_push = wake_push
+        self._fault = fault
+        self._stopping = False
+        self._resting: tuple[IDelayedCall, Deferred[None]] | None = None
+        self.statistics: Counter[tuple[str, str]] = Counter()
+        """(sweep, outcome) → rows."""
+        self.paused: str | None = None
+        """Why no default was made at the last look; None: they are made."""
+
+    # ── the two ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def reminders(self) -> Counts:
+        """One round of reminders."""
+        counts: Counter[str] = Counter()
+
+        def note(group: Reminded) -> int:
+            counts.update({"queued": group.queued, "postponed": group.postponed, **group.skipped})
+            if group.queued:
+                self._fault("reminded")
+                self._wake_sms()
+            return group.total
+
+        await self.work_off(lambda: RemindDue(self._clock.now(), self._reminders), note)
+        return self._counted("reminders", counts)
+
+    async def defaults(self) -> Counts:
+        """One round of default ratings."""
+        counts: Counter[str] = Counter()
+        paused: list[str] = []
+
+        def note(group: Defaulted) -> int:
+            if group.paused is not None:
+                paused.append(group.paused)
+            counts.update({"defaulted": group.defaulted, "waiting": group.waiting, **group.skipped})
+            if group.defaulted:
+                self._fault("defaulted")
+                self._wake_push()
+            return group.total
+
+        await self._look_at_clocks()
+        await self.work_off(self._default_group, note)
+        self._say_paused(paused[-1] if paused else None)
+        return self._counted("defaults", counts)
+
+    def _default_group(self) -> DefaultDue | None:
+        # In this order: a jump before the time was read is seen, one after it does no harm.
+        now = self._clock.now()
+        if self._clocks().ahead > AHEAD.total_seconds():
+            return None
+        return DefaultDue(now, self._defaults)
+
+    async def _look_at_clocks(self) -> None:
+        """Pauses the defaults where the clock has jumped; raises where that cannot be stored, and nothing is made."""
+        watch = self._clocks()
+        ahead = timedelta(seconds=watch.ahead)
+        if ahead <= AHEAD:
+            return
+        jump = Jump(self._clock.now(), ahead, self._node)
+        if await self._wakeups.deferred(self._door.submit(PauseForJump(jump))):
+            log.critical(
+                "the wall clock jumped ahead; no default is made until it is confirmed: huiyin scheduler accept-jump",
+                seconds=round(ahead.total_seconds()),
+            )
+        watch.noted()
+
+    def _say_paused(self, why: str | None) -> None:
+        if why != self.paused:
+            if why is not None:
+                log.warning("defaults are paused", why=why)
+            else:
+                log.info("defaults go on")
+        self.paused = why
+
+    def _counted(self, sweep: str, counts: Counter[str]) -> Counts:
+        for outcome, count in counts.items():
+            if count:
+                self.statistics[sweep, outcome] += count
+        return +counts
+
+    # ── group by group ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def work_off(self, make: Callable[[], Command[G] | None], note: Callable[[G], int]) -> None:
+        """Submits commands while their groups are full, no faster than the pace.
+
+        Args:
+            make: the next group's command; None: no more of it now.
+            note: takes its result and says how many rows it held.
+        """
+        while not self._stopping and (command := make()) is not None:
+            began = self._reactor.seconds()
+            rows = note(await self._wakeups.deferred(self._door.submit(command)))
+            if rows < GROUP:
+                return
+            await self._rest(rows / self._pace - (self._reactor.seconds() - began))
+
+    async def _rest(self, seconds: float) -> None:
+        if seconds <= 0 or self._stopping:
+            return
+        over: Deferred[None] = Deferred()
+        self._resting = (self._reactor.callLater(seconds, over.callback, None), over)
+        try:
+            await over
+        finally:
+            self._resting = None
+
+    def stop(self) -> None:
+        """What is under way ends with its group."""
+        self._stopping = True
+        if self._resting is not None:
+            timer, over = self._resting
+            timer.cancel()
+            over.callback(None)
