@@ -51,7 +51,7 @@ from models.futures import Wakeups
 from models.privacy import Keyring
 from models.tables import meta
 from scheduler.ticker import Counts, Ticker
-from server.api import open_api
+from server.api import deadline_rules_of, open_api
 from server.desk import WakingIntake
 from server.errors import CannotDo
 from server.faults import faults_from
@@ -127,6 +127,7 @@ def rules_of(settings: Settings, profile: Profile) -> Rules:
         max_age=settings.schedule.max_age,
         node=settings.ivr.node_name,
         boot=secrets.token_hex(8),
+        deadlines=deadline_rules_of(settings),
     )
 
 
