@@ -73,7 +73,7 @@ def read_cases(content: bytes, now: datetime) -> Iterator[CaseLine | BadLine]:
             yield _case(number, cells, table.columns, now)
 
 
-def _case(number: int, cells: list[str], columns: Sequence[str], now: datetime) -> CaseLine | BadLine:
+def _case(number: int, cells: Sequence[str], columns: Sequence[str], now: datetime) -> CaseLine | BadLine:
     raw: dict[str, Any] = {"phone": None}
     for field, cell in zip(columns, cells, strict=True):
         if field and cell:
