@@ -195,8 +195,8 @@ cases = Table(
     Column("default_reason", String(32)),
     Index(None, "number_hash"),
     Index(None, "number_tail"),
-    Index("ix_cases_default", "default_at", **_where("default_at IS NOT NULL")),
-    Index("ix_cases_provisional", "deadline", **_where("provisional")),
+    Index("ix_cases_default", "default_at", "subject_id", **_where("default_at IS NOT NULL")),
+    Index("ix_cases_provisional", "deadline", "subject_id", **_where("provisional")),
     Index("ix_cases_batch_id", "batch_id", **_where("batch_id IS NOT NULL")),
     Index("ix_cases_theme_id", "theme_id", **_where("theme_id IS NOT NULL")),
 )
