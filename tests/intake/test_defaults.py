@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, update
 
+from intake.calendars import APPLIED, VERSION
 from intake.defaults import GROUP, DefaultDue, Defaulted, DefaultRules, Situation, Verdict, decide
 from intake.pauses import AcceptJump, Jump, PauseForJump, Trust, read_jump
 from intake.replies import TakeReply
@@ -335,6 +336,17 @@ def test_after_a_jump_nothing_is_defaulted_until_it_is_accepted(
     actions = [(row.actor, row.action) for row in record.rows(audit)]
     assert actions[:2] == [("scheduler", "clock.jumped"), ("班长", "clock.jump_accepted")]
     assert not record.rows(meta, key="scheduler.jump")
+
+
+def test_while_deadlines_are_computed_anew_nothing_is_defaulted(
+    record: Replying, default: Callable[..., Defaulted]
+) -> None:
+    due_case(record)
+    over(record)
+    record.write(insert(meta).values(key=VERSION, value="1:x"))
+    assert default() == Defaulted(paused="deadlines_pending")
+    record.write(insert(meta).values(key=APPLIED, value="1:x"))
+    assert default() == Defaulted(defaulted=1)
 
 
 @pytest.mark.parametrize("database", [pytest.param("postgresql", marks=pytest.mark.peer)], indirect=True)
