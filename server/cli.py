@@ -23,6 +23,7 @@ from config.values import Address, Listen
 from models.clock import SHANGHAI, SystemClock
 from models.database import open_database
 from models.terms import Actor, OutboxState
+from server.calendar_commands import calendar
 from server.cases_commands import cases
 from server.command_line import config_option as _config_option
 from server.command_line import fail as _fail
@@ -50,6 +51,7 @@ def main() -> None:
 main.add_command(sms)
 main.add_command(cases)
 main.add_command(token)
+main.add_command(calendar)
 
 
 # ── serving ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -102,7 +104,7 @@ def demo(folder: Path | None, calls: int | None) -> None:
 @main.command()
 @_config_option
 def check(config: Path) -> None:
-    """Validate the configuration: every error at once, with its key; prompts, keys, texts, the centre's profile."""
+    """Validate the configuration: every error at once, with its key; prompts, keys, texts, profile, calendar."""
     with _told():
         configure(LogSection(), quiet=True)
         from server.checks import NOTES, problems, report

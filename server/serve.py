@@ -27,7 +27,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import insert, update
+from sqlalchemy import Connection, insert, update
 from twisted.internet.defer import Deferred
 
 from centre.outbox import Backlog, backlog
@@ -37,6 +37,7 @@ from centre.reconcile import DailyReconciliation
 from config.errors import ConfigurationError
 from config.profile import Profile, load_profile
 from config.settings import Settings
+from intake.calendars import CalendarReach, StoredCalendar, calendar_reach
 from intake.decide import PushCalls
 from intake.desk import Intake
 from intake.figures import SmsFigures, sms_figures
@@ -52,6 +53,7 @@ from models.privacy import Keyring
 from models.tables import meta
 from scheduler.ticker import Counts, Ticker
 from server.api import deadline_rules_of, open_api
+from server.calendar_checks import ends_soon
 from server.desk import WakingIntake
 from server.errors import CannotDo
 from server.faults import faults_from
@@ -77,6 +79,7 @@ __all__ = [
 
 FIGURES_SECONDS = 10.0
 SMS_SECONDS = 1.0
+CALENDAR_SECONDS = 60.0
 HOUSEKEEPING_SECONDS = 3600.0
 _START_SECONDS = 30.0
 _PUSH_GRACE = 10.0
@@ -172,6 +175,8 @@ class Process:
         self.web: HealthServer | None = None
         self._backlog = Backlog(waiting=0, dead=0, oldest=timedelta(0))
         self._sms_figures = SmsFigures()
+        self._stored_calendar = StoredCalendar()
+        self._calendar: CalendarReach | None = None
         self._beat: Any = None
 
     # ── up ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -281,6 +286,16 @@ class Process:
                 self._sms_figures = await wakeups.deferred(door.read(lambda connection: sms_figures(connection, now)))
             return None
 
+        async def calendar() -> Counts | None:
+            reach = await wakeups.deferred(door.read(self._read_calendar))
+            self.metrics.calendar(reach)
+            known, self._calendar = self._calendar, reach
+            soon = ends_soon(reach, self.settings)
+            if known is None or known.until != reach.until or (soon and known != reach):  # then once a day
+                say = log.warning if soon else log.info
+                say("working-day calendar", area=reach.area, until=str(reach.until), days_left=reach.days_left)
+            return None
+
         async def probe() -> Counts | None:
             try:
                 await wakeups.deferred(door.read(lambda _: door.database.keep_serving_lock()))
@@ -294,11 +309,13 @@ class Process:
 
         ticker.every(FIGURES_SECONDS, "figures", figures)
         ticker.every(PROBE_SECONDS, "probe", probe)
+        ticker.every(CALENDAR_SECONDS, "calendar", calendar)
         if self.sms is not None:
             ticker.every(SMS_SECONDS, "sms", self.sms.sweep)
             ticker.every(HOUSEKEEPING_SECONDS, "sms receipts", self.sms.forget)
         ticker.start()
         self.reactor.callWhenRunning(ticker.run, "figures")
+        self.reactor.callWhenRunning(ticker.run, "calendar")
         self.reactor.callWhenRunning(self._turn)
 
     def _open_web(self, door: Door, keyring: Keyring) -> None:
@@ -330,6 +347,10 @@ class Process:
     def _turn(self) -> None:
         self.health.beat()
         self._beat = self.reactor.callLater(1.0, self._turn)
+
+    def _read_calendar(self, connection: Connection) -> CalendarReach:
+        calendar = self._stored_calendar.read(connection)
+        return calendar_reach(calendar, self.clock.now(), self.settings.hotline.area_code)
 
     def _leave_sign(self, unit: Unit) -> None:
         """A write that shows that writes work: a full or read-only disk takes an empty transaction."""
