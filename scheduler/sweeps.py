@@ -51,7 +51,7 @@ class SweepReactor(Protocol):
 
 
 class Sweeps:
-    """See the module. Give its `reminders`, `deadlines` and `defaults` to a ticker; `stop` once, before the ticker ends.
+    """See the module. Give `reminders`, `deadlines` and `defaults` to a ticker; `stop` once, before the ticker ends.
 
     Args:
         clocks: compares the two clocks now (`Ticker.compare`).
@@ -98,7 +98,7 @@ class Sweeps:
         self.paused: str | None = None
         """Why no default was made at the last look; None: they are made."""
 
-    # ── the sweeps ───────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the sweeps ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def reminders(self) -> Counts:
         """One round of reminders."""
