@@ -77,9 +77,7 @@ class _Roles(click.ParamType[Any]):
 
 @main.command()
 @_config_option
-@click.option(
-    "--only", "roles", type=_Roles(), help="Only these roles: ivr, sms, scheduler, push, console. Default: all."
-)
+@click.option("--only", "roles", type=_Roles(), help="Only these: ivr, sms, scheduler, push, console. Default: all.")
 def serve(config: Path, roles: Any) -> None:
     """Run the server until SIGTERM or Ctrl-C."""
     with _told():
@@ -94,7 +92,8 @@ def serve(config: Path, roles: Any) -> None:
 @click.option("--dir", "folder", type=click.Path(path_type=Path, file_okay=False), help="Keep the data here.")
 @click.option("--calls", type=click.IntRange(1), help="End after so many calls.")
 def demo(folder: Path | None, calls: int | None) -> None:
-    """Show ratings arriving: made-up callers, an embedded database and a stand-in centre, on this machine alone."""
+    """Show ratings arriving by keypad and SMS: made-up callers and citizens, stand-ins of SMSC and centre, this machine
+    alone."""
     with _told():
         configure(LogSection(level="warning"))
         from server.demo import run

@@ -56,6 +56,16 @@ def test_a_changed_text_is_no_longer_approved(write, tmp_path: Path) -> None:  #
     assert "【临夏12345】请只回复数字：" in problem
 
 
+def test_a_password_that_no_bind_can_hold_is_a_mistake(write) -> None:  # type: ignore[no-untyped-def]
+    [found] = problems(write(SMS + LINK.replace("secret", "…")))
+    assert found.startswith("sms.links.mobile.password: has a sign that is not ASCII")
+
+
+def test_an_authority_without_tls_is_a_mistake(write) -> None:  # type: ignore[no-untyped-def]
+    found = problems(write(f'{SMS}{LINK}tls_ca = "ca.pem"\ntls_name = "smsc.example"\n'))
+    assert found == [f"sms.links.mobile.{key}: means nothing without tls = true" for key in ("tls_ca", "tls_name")]
+
+
 @pytest.mark.parametrize(
     ("file", "content", "says"),
     [
