@@ -33,6 +33,7 @@ from server.errors import CannotDo
 from server.logs import configure
 from server.sms_commands import sms
 from server.token_commands import token
+from server.user_commands import user
 
 __all__ = ["main"]
 
@@ -50,6 +51,7 @@ def main() -> None:
 main.add_command(sms)
 main.add_command(cases)
 main.add_command(token)
+main.add_command(user)
 
 
 # ── serving ───────────────────────────────────────────────────────────────────────────────────────────────────────────

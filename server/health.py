@@ -16,7 +16,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -25,7 +25,7 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
 
-from config.values import Address
+from config.values import Address, Network
 from server.errors import CannotListen
 from server.metrics import CONTENT_TYPE, Metrics
 
@@ -160,8 +160,13 @@ class HealthServer:
         CannotListen: the address cannot be had.
     """
 
-    def __init__(self, app: FastAPI, address: Address, key: str) -> None:
-        """Opens the port; `key` names the setting in the error."""
+    def __init__(self, app: FastAPI, address: Address, key: str, *, proxies: Collection[Network] = ()) -> None:
+        """Opens the port.
+
+        Args:
+            key: names the setting in the error.
+            proxies: whose word counts on where a browser is and whether it came by https.
+        """
         self._socket = socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET, socket.SOCK_STREAM)
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -180,6 +185,9 @@ class HealthServer:
             log_config=None,
             access_log=False,
             server_header=False,
+            # Uvicorn believes the loopback by default: whoever has an account here could be anybody.
+            proxy_headers=bool(proxies),
+            forwarded_allow_ips=[str(network) for network in proxies],
             timeout_graceful_shutdown=_GRACE,
         )
         self._server = _Server(config)
