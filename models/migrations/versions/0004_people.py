@@ -54,8 +54,8 @@ def upgrade() -> None:
         sa.Column("failed", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_login_attempts"),
     )
-    op.create_index("ix_login_attempts_name_hash", "login_attempts", ["name_hash", "at"], unique=False)
-    op.create_index("ix_login_attempts_address_hash", "login_attempts", ["address_hash", "at"], unique=False)
+    op.create_index("ix_login_attempts_name_hash_at", "login_attempts", ["name_hash", "at"], unique=False)
+    op.create_index("ix_login_attempts_address_hash_at", "login_attempts", ["address_hash", "at"], unique=False)
     op.create_index("ix_login_attempts_at", "login_attempts", ["at"], unique=False)
     op.create_table(
         "board_tokens",
