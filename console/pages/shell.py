@@ -247,13 +247,18 @@ class Console:
 
     def board(self, request: Request) -> Viewer:
         """A dependency: a wall screen, by its token's cookie."""
-        secret = request.cookies.get(_cookie_name(request, BOARD_COOKIE), "")
+        secret = self.board_secret(request)
         token: BoardToken | None = None
         if secret:
             token = self.read(lambda connection: find_board_token(connection, secret))
         if token is None:
             raise NotSignedIn
         return token.viewer
+
+    @staticmethod
+    def board_secret(request: Request) -> str:
+        """What a wall screen's cookie holds."""
+        return request.cookies.get(_cookie_name(request, BOARD_COOKIE), "")
 
     def set_cookie(self, response: Response, request: Request, name: str, value: str, max_age: int | None) -> None:
         """A cookie of ours; `max_age` None: until the browser closes."""
