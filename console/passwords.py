@@ -78,12 +78,16 @@ def password_fault(password: str, name: str) -> Fault | None:
         return Fault.LIKE_NAME
     if any(common in folded and len(folded) < len(common) + 4 for common in _FIRST_TRIED):
         return Fault.COMMON
-    kinds = {unicodedata.category(character)[0] for character in typed} | {
-        "l" for character in typed if character.islower()
-    }
+    kinds = {_kind(character) for character in typed}
     if len(set(folded)) < _DIFFERENT or (len(kinds) < _KINDS and len(typed) <= _SIMPLE_UP_TO):
         return Fault.TOO_SIMPLE
     return None
+
+
+def _kind(character: str) -> str:
+    if character.islower() or character.isupper():
+        return "lower" if character.islower() else "upper"
+    return unicodedata.category(character)[0]  # L: letters without case, Chinese ones; N: digits; P, S: signs
 
 
 def _normal(password: str) -> str:

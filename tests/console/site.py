@@ -85,7 +85,9 @@ def browser(site: HealthServer, user: MakeUser) -> MakeBrowser:
 def audited(database: Database) -> Audited:
     def read() -> list[tuple[str, str, str | None]]:
         with database.read_engine.connect() as connection:
-            return [(row.actor, row.action, row.detail) for row in connection.execute(select(audit).order_by(audit.c.id))]
+            return [
+                (row.actor, row.action, row.detail) for row in connection.execute(select(audit).order_by(audit.c.id))
+            ]
 
     return read
 
