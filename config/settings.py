@@ -462,6 +462,9 @@ class CentreSection(Section):
 
 class ConsoleSection(Section):
     listen: Listen = Address("127.0.0.1", 8345)
+    proxies: tuple[Network, ...] = ()
+    session_idle: Annotated[Duration, between("1m", "30d")] = timedelta(hours=2)
+    session_life: Annotated[Duration, between("5m", "30d")] = timedelta(hours=12)
 
 
 class HealthSection(Section):

@@ -35,6 +35,7 @@ from server.logs import configure
 from server.scheduler_commands import scheduler
 from server.sms_commands import sms
 from server.token_commands import token
+from server.user_commands import user
 
 __all__ = ["main"]
 
@@ -54,6 +55,7 @@ main.add_command(cases)
 main.add_command(token)
 main.add_command(scheduler)
 main.add_command(calendar)
+main.add_command(user)
 
 
 # ── serving ───────────────────────────────────────────────────────────────────────────────────────────────────────────
