@@ -32,6 +32,7 @@ from server.command_line import told as _told
 from server.errors import CannotDo
 from server.logs import configure
 from server.sms_commands import sms
+from server.statistics_commands import statistics
 from server.token_commands import token
 
 __all__ = ["main"]
@@ -50,6 +51,7 @@ def main() -> None:
 main.add_command(sms)
 main.add_command(cases)
 main.add_command(token)
+main.add_command(statistics)
 
 
 # ── serving ───────────────────────────────────────────────────────────────────────────────────────────────────────────
