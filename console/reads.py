@@ -252,6 +252,8 @@ def _evaluation(row: Any) -> dict[str, Any]:
         "area_code": row.area_code,
         "pushed_at": shown(row.pushed_at),
         "centre_status": row.centre_status,
+        "adoption": row.adoption,
+        "follow_up": row.follow_up,
     }
 
 

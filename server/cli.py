@@ -34,6 +34,7 @@ from server.errors import CannotDo
 from server.logs import configure
 from server.scheduler_commands import scheduler
 from server.sms_commands import sms
+from server.statistics_commands import statistics
 from server.token_commands import token
 from server.user_commands import user
 
@@ -56,6 +57,7 @@ main.add_command(token)
 main.add_command(scheduler)
 main.add_command(calendar)
 main.add_command(user)
+main.add_command(statistics)
 
 
 # ── serving ───────────────────────────────────────────────────────────────────────────────────────────────────────────

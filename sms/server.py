@@ -143,6 +143,7 @@ class SmsServer:
                 lease=longest + timedelta(seconds=_LEASE_SECONDS),
                 life=sms.invitation_life,
                 opening=self.hours.opening,
+                area=settings.hotline.area_code,
             ),
             rules=self._rules,
             unknown_after=sms.unknown_after,

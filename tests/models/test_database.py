@@ -17,7 +17,8 @@ from models.database import Database, open_database, parse_url
 from models.door import Bulk, Door
 from models.errors import DatabaseNotReady, StoreError
 from models.ids import new_id
-from models.tables import audit, cases, evaluations, feed, invitation_members, invitations, metadata
+from models.tables import audit, calls, cases, evaluations, feed, invitation_members, invitations, metadata
+from tests.intake.counting import agree
 from tests.moments import START
 
 WAIT = 10
@@ -157,15 +158,65 @@ def _as_of_0001(database: Database) -> None:
                 id="d" * 32, kind="call", state="waiting", key_map="1=5", due_at=ago, created_at=ago, changed_at=ago
             )
         )
+        connection.execute(
+            insert(invitations).values(
+                id="e" * 32,
+                kind="call",
+                state="rated",
+                key_map="1=5",
+                first_asked_at=ago,
+                asked_by="voice",
+                created_at=ago,
+                changed_at=ago,
+            )
+        )
+        connection.execute(insert(invitation_members).values(invitation_id="e" * 32, subject_id="f" * 32))
+        connection.execute(
+            insert(calls).values(
+                subject_id="f" * 32,
+                call_key="c",
+                agent="2001",
+                dept="11",
+                outcome="rated",
+                source="ivr",
+                ended_at=ago,
+                created_at=ago,
+            )
+        )
+        connection.execute(
+            insert(evaluations).values(
+                subject_id="f" * 32,
+                assess_number=1,
+                id="2" * 32,
+                rating_id="3" * 32,
+                subject_kind="call",
+                effective=True,
+                satisfaction=1,
+                origin="citizen",
+                channel="keypad",
+                reasons="110,115",
+                agent="2001",
+                dept_code="11",
+                area_code="622901",
+                assess_time=ago - timedelta(days=1),
+                project_no="H1",
+                service_number=1,
+                created_at=ago,
+            )
+        )
 
 
 def _is_brought_up(database: Database) -> None:
     with database.read_engine.connect() as connection:
-        [row] = connection.execute(select(feed.c.kind, feed.c.subject_id, feed.c.assess_number)).all()
-        [invitation] = connection.execute(select(invitations)).all()
+        fed = connection.execute(select(feed.c.kind, feed.c.subject_id, feed.c.assess_number)).all()
+        invitation, asked = connection.execute(select(invitations).order_by(invitations.c.id)).all()
+    assert len(fed) == 2
+    assert (asked.asked_kind, asked.asked_agent, asked.asked_area) == ("call", "2001", "622901")
+    [row] = [one for one in fed if one.subject_id == "a" * 32]
     assert row == ("evaluation", "a" * 32, 1)
     assert invitation.not_after == invitation.due_at + timedelta(hours=24)
     assert (invitation.undelivered, invitation.muted) == (False, False)
+    assert len(agree(database)["rollup_days"]) == 3
     database.close()
 
 
