@@ -28,6 +28,7 @@ from models.tables import (
     meta,
     outbox,
     ratings,
+    rollup_days,
 )
 from models.terms import InvitationState, MessageKind, MessageState
 from tests.intake.replying import KEYS, WAIT, Replying, level
@@ -132,6 +133,29 @@ def test_a_case_without_an_invitation_is_defaulted_too(record: Replying, default
     over(record)
     assert default() == Defaulted(defaulted=1)
     assert record.one(ratings).invitation_id is None
+
+
+def test_in_the_figures_it_stands_apart_asked_or_never_asked(
+    record: Replying, default: Callable[..., Defaulted]
+) -> None:
+    asked, waiting, rated = due_case(record), due_case(record, 2), due_case(record, 3)
+    record.invite(asked)
+    record.invite(waiting, state=InvitationState.WAITING, code="08", raw="13800000002")
+    record.rated(rated, 5)
+    over(record)
+    assert default() == Defaulted(defaulted=2, skipped={"rated": 1})
+    assert {row.subject_id: row.asked for row in record.rows(evaluations, origin="default")} == {
+        asked: True,
+        waiting: False,
+    }
+    days = record.rows(rollup_days)
+    assert {row.day.isoformat() for row in days} == {"2026-11-25"}
+    assert (sum(row.default_asked for row in days), sum(row.default_unasked for row in days)) == (1, 1)
+    assert sum(row.level_3 + row.responded for row in days) == 0
+    # A rating that comes later takes its place.
+    assert record.reply(level(1), raw="13800000001").satisfaction == 1
+    assert sum(row.default_asked for row in record.rows(rollup_days)) == 0
+    assert sum(row.level_1 for row in record.rows(rollup_days)) == 1
 
 
 @pytest.mark.parametrize(
