@@ -27,6 +27,8 @@ from models.tables import MEASURES, rollup_days, rollup_hours, rollup_reasons
 from models.terms import Channel, SubjectKind
 
 __all__ = [
+    "EVERYTHING",
+    "WHOLE",
     "Board",
     "By",
     "Figures",
@@ -108,6 +110,9 @@ class Slice:
     area: str | None = None
 
 
+EVERYTHING, WHOLE = Sight(), Slice()
+
+
 @dataclass(frozen=True, slots=True)
 class Figures:
     """Counts of calls and of cases, apart."""
@@ -167,7 +172,7 @@ class Trend:
 
 
 def statistics(
-    connection: Connection, period: Period, by: By, sight: Sight = Sight(), part: Slice = Slice()
+    connection: Connection, period: Period, by: By, sight: Sight = EVERYTHING, part: Slice = WHOLE
 ) -> list[Row]:
     """The figures of a period, in the order of their keys. A day without anything has its row, too."""
     key = rollup_days.c[by.value]
@@ -188,7 +193,7 @@ def statistics(
     return [Row(name, figures) for name, figures in sorted(found.items()) if by is By.DAY or figures != Figures()]
 
 
-def trend(connection: Connection, period: Period, by: By, sight: Sight = Sight(), part: Slice = Slice()) -> Trend:
+def trend(connection: Connection, period: Period, by: By, sight: Sight = EVERYTHING, part: Slice = WHOLE) -> Trend:
     """A period and the one before it."""
     rows = statistics(connection, period, by, sight, part)
     earlier = statistics(connection, period.before, by, sight, part)
@@ -203,8 +208,8 @@ def reasons(
     connection: Connection,
     period: Period,
     kind: SubjectKind,
-    sight: Sight = Sight(),
-    part: Slice = Slice(),
+    sight: Sight = EVERYTHING,
+    part: Slice = WHOLE,
 ) -> list[Reason]:
     """How often each reason was given, most often first; bad ratings without one are the last."""
     table = rollup_reasons
@@ -217,7 +222,7 @@ def reasons(
     return sorted(found, key=lambda one: (one.code == NO_REASON, -one.n, one.code))
 
 
-def board(connection: Connection, day: date, sight: Sight = Sight()) -> Board:
+def board(connection: Connection, day: date, sight: Sight = EVERYTHING) -> Board:
     """One day, in one query."""
     table = rollup_hours
     statement = (
@@ -237,7 +242,7 @@ def board(connection: Connection, day: date, sight: Sight = Sight()) -> Board:
     return Board(whole, channels, dict(sorted(hours.items())))
 
 
-def ratings_query(period: Period, part: Slice = Slice(), **more: str | int) -> str:
+def ratings_query(period: Period, part: Slice = WHOLE, **more: str | int) -> str:
     """The query of the ratings list that shows what is behind a figure; `more`: `satisfaction`, `origin`, …"""
     named: dict[str, str | int] = {"from": period.first.isoformat(), "to": period.last.isoformat()}
     for name in ("channel", "agent", "queue", "dept", "area"):
