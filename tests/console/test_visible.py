@@ -103,7 +103,7 @@ def test_a_table_that_nobody_has_thought_of_is_refused() -> None:
 
 # ── pages ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-PAGES = {
+PAGES: dict[str, set[ConsoleRole]] = {
     "/": {ConsoleRole.SUPERVISOR, ConsoleRole.DEPARTMENT},
     "/audit": {ConsoleRole.AUDITOR},
     "/people": {ConsoleRole.ADMIN},
