@@ -30,6 +30,7 @@ from server.command_line import load_settings as _load
 from server.command_line import opened as _database
 from server.command_line import told as _told
 from server.errors import CannotDo
+from server.forget_command import forget
 from server.logs import configure
 from server.sms_commands import sms
 from server.token_commands import token
@@ -50,6 +51,7 @@ def main() -> None:
 main.add_command(sms)
 main.add_command(cases)
 main.add_command(token)
+main.add_command(forget)
 
 
 # ── serving ───────────────────────────────────────────────────────────────────────────────────────────────────────────
