@@ -67,9 +67,9 @@ class Keeping(Person):
 
 @pytest.fixture
 def kept(doors: Any, emptied: Database, keyring: Keyring, clock: TurnedClock) -> Iterator[Keeping]:
-    yield Keeping(Replying(doors(), emptied, keyring, clock))
-    with emptied.write_engine.begin() as connection:  # the marks of the walks
-        connection.execute(meta.delete().where(meta.c.key.startswith("keeping.")))
+    keeping = Keeping(Replying(doors(), emptied, keyring, clock))
+    yield keeping
+    keeping.record.write(meta.delete().where(meta.c.key.startswith("keeping.")))  # the marks of the walks
 
 
 # ── what goes when ────────────────────────────────────────────────────────────────────────────────────────────────────
