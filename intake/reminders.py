@@ -27,7 +27,7 @@ from typing import Any, ClassVar
 
 from sqlalchemy import and_, bindparam, case, or_, select, update
 
-from intake.invitations import text_facts
+from intake.invitations import facts_of
 from intake.manners import Manners, SendingRules, alone
 from intake.numbers import NumberKind
 from intake.outgoing import NewMessage, StoredNumber, queue_messages
@@ -35,7 +35,7 @@ from models.door import Many, Priority, Unit
 from models.errors import KeyUnreadable
 from models.ids import new_id
 from models.reads import Read, any_of
-from models.tables import UtcTime, cases, codes, evaluations, invitation_members, invitations, messages
+from models.tables import UtcTime, cases, evaluations, invitation_members, invitations, messages
 from models.terms import InvitationState, MessageKind, MessageState, Origin
 
 __all__ = [
@@ -219,6 +219,7 @@ _DUE = Read(
 _CASES = Read(
     select(
         invitation_members.c.invitation_id,
+        cases.c.case_no,
         cases.c.closed_at,
         cases.c.deadline,
         cases.c.withdrawn_at,
@@ -236,6 +237,7 @@ _SMS = Read(
         messages.c.invitation_id,
         messages.c.state,
         messages.c.reason,
+        messages.c.code,
         messages.c.not_before,
         messages.c.handed_at,
         messages.c.changed_at,
@@ -243,7 +245,6 @@ _SMS = Read(
     ).where(any_of(messages.c.invitation_id), messages.c.kind == MessageKind.INVITATION.value),
     listed=True,
 )
-_CODES = Read(select(codes.c.invitation_id, codes.c.code).where(any_of(codes.c.invitation_id)), listed=True)
 
 # ── what is stored ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -319,13 +320,10 @@ class _Group:
         ids = [row.id for row in rows]
         hashes = list({row.number_hash for row in rows if row.number_hash is not None})
         self.manners = Manners(unit, hashes, self.now, self.rules.sending)
-        self.cases: dict[str, list[AskedCase]] = {}
+        self.cases: dict[str, list[Any]] = {}
         for row in _CASES.rows(unit, values=ids):
-            self.cases.setdefault(row.invitation_id, []).append(
-                AskedCase(_standing(row), row.closed_at or row.created_at, row.deadline)
-            )
-        self.sms = {row.invitation_id: _sms(row) for row in _SMS.rows(unit, values=ids)}
-        self.codes = {row.invitation_id: row.code for row in _CODES.rows(unit, values=ids)}
+            self.cases.setdefault(row.invitation_id, []).append(row)
+        self.sms = {row.invitation_id: row for row in _SMS.rows(unit, values=ids)}
 
     def decided(self) -> Reminded:
         again: list[tuple[Any, ...]] = []
@@ -349,30 +347,28 @@ class _Group:
                 over.append((row.id, self.now, QUEUED))
                 to_remind.append((row, verdict.until, carrier))
                 self.manners.sends(row.number_hash)
-        facts = text_facts(self.unit, [row.id for row, _, _ in to_remind]) if to_remind else {}
-        queue_messages(self.unit, [self._message(*one, facts) for one in to_remind], self.now)
+        queue_messages(self.unit, [self._message(*one) for one in to_remind], self.now)
         self.unit.many(_LOOK_AGAIN, again)
         self.unit.many(_DECIDED, over)
         return Reminded(len(to_remind), len(again), dict(skipped))
 
     def _decide(self, row: Any) -> Verdict:
         known = row.number_hash is not None
+        sms = self.sms.get(row.id)
         situation = Situation(
             state=InvitationState(row.state),
             reason=row.reason,
             muted=bool(row.muted),
             reachable=row.number_kind == NumberKind.MOBILE.value and row.number_sealed is not None and known,
             refusal=self.manners.refusal(row.number_hash) if known else None,
-            cases=tuple(self.cases.get(row.id, ())),
-            sms=self.sms.get(row.id),
+            cases=tuple(map(_asked, self.cases.get(row.id, ()))),
+            sms=_sms(sms) if sms is not None else None,
             opening=self.manners.opening,
             capped_until=self.manners.tomorrow() if known and self.manners.capped(row.number_hash) else None,
         )
         return decide(situation, self.now, self.rules.after, self.rules.instead)
 
-    def _message(
-        self, row: Any, until: datetime | None, carrier: str, facts: Mapping[str, Mapping[str, str]]
-    ) -> NewMessage:
+    def _message(self, row: Any, until: datetime | None, carrier: str) -> NewMessage:
         number = StoredNumber(row.number_kind, row.number_sealed, row.number_hash, row.number_tail, row.number_key_id)
         return NewMessage(
             id=new_id(),
@@ -380,13 +376,18 @@ class _Group:
             once_key=f"remind:{row.id}",
             number=number,
             invitation_id=row.id,
-            code=self.codes.get(row.id, ""),
+            # Every SMS of an invitation carries the one code.
+            code=self.sms[row.id].code or "",
             lang=row.lang or "zh",
-            fields={"keys": row.key_map, **facts.get(row.id, {})},
+            fields={"keys": row.key_map, **facts_of(self.cases[row.id])},
             carrier=carrier,
             not_before=self.manners.opening,
             not_after=until,
         )
+
+
+def _asked(row: Any) -> AskedCase:
+    return AskedCase(_standing(row), row.closed_at or row.created_at, row.deadline)
 
 
 def _standing(row: Any) -> Standing:
