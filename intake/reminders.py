@@ -35,7 +35,7 @@ from models.door import Many, Priority, Unit
 from models.errors import KeyUnreadable
 from models.ids import new_id
 from models.reads import Read, any_of
-from models.tables import UtcTime, cases, evaluations, invitation_members, invitations, messages
+from models.tables import UtcTime, cases, codes, evaluations, invitation_members, invitations, messages
 from models.terms import InvitationState, MessageKind, MessageState, Origin
 
 __all__ = [
@@ -237,7 +237,6 @@ _SMS = Read(
         messages.c.invitation_id,
         messages.c.state,
         messages.c.reason,
-        messages.c.code,
         messages.c.not_before,
         messages.c.handed_at,
         messages.c.changed_at,
@@ -245,6 +244,7 @@ _SMS = Read(
     ).where(any_of(messages.c.invitation_id), messages.c.kind == MessageKind.INVITATION.value),
     listed=True,
 )
+_CODES = Read(select(codes.c.invitation_id, codes.c.code).where(any_of(codes.c.invitation_id)), listed=True)
 
 # ── what is stored ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -323,7 +323,8 @@ class _Group:
         self.cases: dict[str, list[Any]] = {}
         for row in _CASES.rows(unit, values=ids):
             self.cases.setdefault(row.invitation_id, []).append(row)
-        self.sms = {row.invitation_id: row for row in _SMS.rows(unit, values=ids)}
+        self.sms = {row.invitation_id: _sms(row) for row in _SMS.rows(unit, values=ids)}
+        self.codes = {row.invitation_id: row.code for row in _CODES.rows(unit, values=ids)}
 
     def decided(self) -> Reminded:
         again: list[tuple[Any, ...]] = []
@@ -354,7 +355,6 @@ class _Group:
 
     def _decide(self, row: Any) -> Verdict:
         known = row.number_hash is not None
-        sms = self.sms.get(row.id)
         situation = Situation(
             state=InvitationState(row.state),
             reason=row.reason,
@@ -362,7 +362,7 @@ class _Group:
             reachable=row.number_kind == NumberKind.MOBILE.value and row.number_sealed is not None and known,
             refusal=self.manners.refusal(row.number_hash) if known else None,
             cases=tuple(map(_asked, self.cases.get(row.id, ()))),
-            sms=_sms(sms) if sms is not None else None,
+            sms=self.sms.get(row.id),
             opening=self.manners.opening,
             capped_until=self.manners.tomorrow() if known and self.manners.capped(row.number_hash) else None,
         )
@@ -376,8 +376,7 @@ class _Group:
             once_key=f"remind:{row.id}",
             number=number,
             invitation_id=row.id,
-            # Every SMS of an invitation carries the one code.
-            code=self.sms[row.id].code or "",
+            code=self.codes.get(row.id, ""),
             lang=row.lang or "zh",
             fields={"keys": row.key_map, **facts_of(self.cases[row.id])},
             carrier=carrier,
