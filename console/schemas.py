@@ -118,7 +118,7 @@ class CaseAnswer(BaseModel):
     invitation: Literal["waiting", "joined", "none"] = "none"
     reason: str | None = Field(None, description="Why it is asked nothing.")
     deadline: datetime | None = Field(None, description="The end of the fifth working day.")
-    provisional: bool = Field(False, description="The deadline rests on a year whose calendar is not published.")
+    provisional: bool = Field(False, description="The deadline rests on a day that is unknown or not confirmed.")
     error: str | None = None
     message: str | None = None
     fields: list[FieldError] = []

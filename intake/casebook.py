@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import and_, bindparam, delete, func, or_, select, update
 
 from intake.asking import OptOut, is_open
+from intake.deadlines import DeadlineRules, Due
 from intake.endings import Ending, end_invitations
 from intake.members import count_members
 from intake.names import project_no
@@ -23,7 +24,6 @@ from intake.numbers import NumberKind
 from intake.posted import CaseContent
 from intake.record import UNSENT_AFTER
 from intake.reminders import REMIND
-from intake.workdays import WorkingDays
 from models.door import Bulk, Many, Unit
 from models.privacy import SealedNumber
 from models.tables import (
@@ -43,6 +43,7 @@ from models.tables import (
 )
 from models.terms import (
     Channel,
+    DefaultReason,
     InvitationState,
     MessageKind,
     MessageState,
@@ -57,7 +58,7 @@ __all__ = ["CaseBook", "CaseKey", "CaseRules", "GroupPast", "KnownCase", "KnownI
 
 @dataclass(frozen=True, slots=True)
 class CaseRules:
-    """What the configuration says about cases. `working_days`: how many until the deadline."""
+    """What the configuration says about cases."""
 
     key_map: str
     area_code: str | None
@@ -65,8 +66,7 @@ class CaseRules:
     max_age: timedelta
     group_wait: timedelta
     reason_hold: timedelta
-    working_days: int
-    days: WorkingDays
+    deadlines: DeadlineRules
     reminder_after: timedelta = timedelta(hours=24)
 
 
@@ -148,8 +148,16 @@ class KnownCase:
     invitation: KnownInvitation | None = None
     told_agent: str | None = None
     told_dept: str | None = None
+    default_at: datetime | None = None
+    default_reason: DefaultReason | None = None
     new: bool = False
     changed: bool = False
+
+    def fall_due(self, due: Due) -> None:
+        """Its deadline, and what follows from it."""
+        self.deadline, self.provisional = due.deadline, due.provisional
+        self.default_at, self.default_reason = due.default_at, due.default_reason
+        self.changed = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +206,8 @@ _CASES = Bulk(
         "deadline",
         "provisional",
         "withdrawn_at",
+        "default_at",
+        "default_reason",
         *_NUMBER,
         *_CONTENT,
     ),
@@ -418,6 +428,8 @@ class CaseBook:
                 bool(row.provisional),
                 row.withdrawn_at,
                 row.created_at,
+                default_at=row.default_at,
+                default_reason=DefaultReason(row.default_reason) if row.default_reason is not None else None,
             )
 
     def _load_invitations(self, group_keys: Collection[str]) -> None:
@@ -751,6 +763,8 @@ def _changed(case: KnownCase) -> Sequence[Any]:
         case.deadline,
         case.provisional,
         case.withdrawn_at,
+        case.default_at,
+        case.default_reason.value if case.default_reason is not None else None,
         *case.number.values,
         *(getattr(case.content, name) for name in _CONTENT),
     )

@@ -10,6 +10,8 @@ Rules kept here:
 4. Before the first SMS everything may be changed; after it not the phone. Batch and theme stay once the case was asked,
    in whatever way, or rated: a later member of a group takes what its citizen said of the group, of no case alone.
 5. A withdrawn case is asked nothing more and has no deadline. What it was rated stays.
+6. A deadline is computed with the calendar that is stored when it is stored (intake/calendars.py, rule 2); a changed
+   closing or area computes it again, unless the case is rated.
 
 A command carries the ids of all it may store, so that running twice (models/door.py, rule 3) stores the same.
 """
@@ -27,12 +29,14 @@ from sqlalchemy import text
 
 from intake.asking import Invited, group_due_at, impossible_reason, is_open, told
 from intake.casebook import CaseBook, CaseKey, CaseRules, KnownCase, KnownInvitation, NumberRow
+from intake.deadlines import Due
 from intake.posted import CASE_FIELDS, CaseContent, CasePatch, CaseRefused, PostedCase, Problem
+from intake.workdays import WorkingDays
 from models.clock import Clock
 from models.door import Door, Priority, Unit
 from models.ids import new_id
 from models.privacy import Keyring
-from models.terms import InvitationState, Origin, SubjectKind
+from models.terms import DefaultReason, InvitationState, Origin, SubjectKind
 
 __all__ = ["AT_ONCE", "CaseDesk", "CaseRules", "PatchCase", "PostCase", "Poster", "Verdict", "WithdrawCase"]
 
@@ -231,6 +235,7 @@ class PostCase:
 
     @classmethod
     def run(cls, unit: Unit, commands: Sequence[PostCase]) -> list[Verdict]:
+        days = commands[0].rules.deadlines.calendar.hold(unit)
         if not unit.is_sqlite:
             # Nobody sees what another process is about to store: who posts the same case or batch waits for it here.
             named = {f"case:{command.key.case_no}" for command in commands}
@@ -242,11 +247,11 @@ class PostCase:
             {key for command in commands if (key := command.content.group_key) is not None},
             {command.number.hash for command in commands if command.number.hash is not None},
         )
-        results = [command._decide(book) for command in commands]
+        results = [command._decide(book, days) for command in commands]
         book.store(commands[0].rules, commands[0].now)
         return results
 
-    def _decide(self, book: CaseBook) -> Verdict:
+    def _decide(self, book: CaseBook, days: WorkingDays) -> Verdict:
         case = book.cases.get(self.key)
         if case is not None and case.subject_id == self.ids.case:  # the first run's COMMIT held, its answer was lost
             return _verdict(case, 201, self.now)
@@ -258,7 +263,7 @@ class PostCase:
                 self.key.case_no, 409, Problem("phone", "is not that of the batch or theme; it holds one citizen's")
             )
         action = "case.posted" if case is None else "case.completed"
-        deadline = self.rules.days.deadline(self.content.closed_at, self.rules.working_days)
+        due = self.rules.deadlines.due(days, self.content.closed_at, self.content.area_code, self.now)
         if case is None:
             case = KnownCase(
                 self.ids.case,
@@ -267,17 +272,18 @@ class PostCase:
                 content=self.content,
                 number=self.number,
                 posted_by=self.poster.name,
-                deadline=deadline.at,
-                provisional=deadline.provisional,
+                deadline=due.deadline,
+                provisional=due.provisional,
                 withdrawn_at=None,
                 created_at=self.now,
+                default_at=due.default_at,
+                default_reason=due.default_reason,
             )
             book.add(case)
         else:
             case.content = _with_told(self.content, case)
             case.stub, case.number, case.posted_by = False, self.number, self.poster.name
-            case.deadline, case.provisional = deadline.at, deadline.provisional
-            case.changed = True
+            case.fall_due(due if case.evaluated is None else _settled(due, case))
         book.note_group(case)
         _place(book, case, self.rules, self.ids, self.now)
         book.audit((self.ids.audit, self.now, self.poster.actor, action, case.subject_id, _standing(case)[1]))
@@ -301,6 +307,12 @@ class PostCase:
             409,
             *(Problem(name, "is another than before; PATCH changes a case") for name in differing),
         )
+
+
+def _settled(due: Due, case: KnownCase) -> Due:
+    """A case that is rated already: no default follows."""
+    rated = DefaultReason.RATED if case.evaluated is Origin.CITIZEN else case.default_reason
+    return replace(due, default_at=None, default_reason=rated)
 
 
 def _with_told(content: CaseContent, case: KnownCase) -> CaseContent:
@@ -334,13 +346,14 @@ class PatchCase:
             if (identity := self.patch.changes.get(name)) is not None
         }
         hashes = {self.number.hash} if self.number is not None and self.number.hash is not None else set()
+        days = self.rules.deadlines.calendar.hold(unit)
         book = CaseBook(unit, {self.case_no}, groups, hashes)
-        result = self._decide(book)
+        result = self._decide(book, days)
         if result.taken:
             book.store(self.rules, self.now)
         return result
 
-    def _decide(self, book: CaseBook) -> Verdict:
+    def _decide(self, book: CaseBook, days: WorkingDays) -> Verdict:
         case = _own(book, self.case_no, self.service_number, self.poster)
         if case is None:
             return _refused(self.case_no, 404, Problem("case_no", "is not known"))
@@ -358,9 +371,8 @@ class PatchCase:
         moved = number is not case.number
         if not changed and not moved:
             return _verdict(case, 200, self.now)
-        if content.closed_at != before.closed_at:
-            deadline = self.rules.days.deadline(content.closed_at, self.rules.working_days)
-            case.deadline, case.provisional = deadline.at, deadline.provisional
+        if (content.closed_at, content.area_code) != (before.closed_at, before.area_code) and case.evaluated is None:
+            case.fall_due(self.rules.deadlines.due(days, content.closed_at, content.area_code, self.now))
         case.content, case.changed = content, True
         self._ask_anew(book, case, before, number)
         book.remind(case)
@@ -450,6 +462,9 @@ class WithdrawCase:
                 if known.open_members == 0 and is_open(known.state):
                     book.end(known, InvitationState.WITHDRAWN, "withdrawn", self.now)
             case.withdrawn_at, case.deadline, case.provisional, case.changed = self.now, None, False, True
+            case.default_at = None
+            if case.evaluated is None and case.default_reason is None:
+                case.default_reason = DefaultReason.WITHDRAWN
             book.audit((self.ids.audit, self.now, self.poster.actor, "case.withdrawn", case.subject_id, None))
         return _verdict(case, 200, self.now)
 

@@ -51,6 +51,7 @@ from models.tables import (
 from models.terms import (
     Actor,
     Channel,
+    DefaultReason,
     InvitationState,
     MessageState,
     Origin,
@@ -89,9 +90,9 @@ class Verdict(StrEnum):
 
     DEFAULT = "default"
     WAIT = "wait"
-    RATED = "rated"
-    WITHDRAWN = "withdrawn"
-    SWITCHED_OFF = "switched_off"
+    RATED = DefaultReason.RATED.value
+    WITHDRAWN = DefaultReason.WITHDRAWN.value
+    SWITCHED_OFF = DefaultReason.SWITCHED_OFF.value
 
 
 @dataclass(frozen=True, slots=True)

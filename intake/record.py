@@ -7,18 +7,20 @@ other (two commands of one group may be about one call), and stores everything a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Boolean, Select, String, and_, bindparam, case, delete, func, or_, select, tuple_, update
 
 from intake.asking import OptOut, is_open
+from intake.deadlines import DeadlineRules, Due
 from intake.decide import Effective, PushCalls, merged_outcome
 from intake.endings import Ending, end_invitations, stop_sending
 from intake.members import count_members
 from intake.numbers import NumberKind
 from intake.reminders import REMIND
+from intake.workdays import WorkingDays
 from models.door import Bulk, Many, Unit
 from models.ids import new_id
 from models.privacy import SealedNumber
@@ -99,6 +101,7 @@ class Rules:
     boot: str
     max_age: timedelta = timedelta(hours=24)
     reminder_after: timedelta = timedelta(hours=24)
+    deadlines: DeadlineRules = field(default_factory=DeadlineRules)
 
     @property
     def holder(self) -> str:
@@ -205,7 +208,21 @@ _CALL_KEYS = Bulk(call_keys)
 _CALLS = Bulk(calls)
 _CASE_KEYS = Bulk(case_keys)
 _CASES = Bulk(
-    cases, ("subject_id", "case_no", "service_number", "stub", "dept_code", "agent", "closed_at", "created_at")
+    cases,
+    (
+        "subject_id",
+        "case_no",
+        "service_number",
+        "stub",
+        "dept_code",
+        "agent",
+        "closed_at",
+        "deadline",
+        "provisional",
+        "default_at",
+        "default_reason",
+        "created_at",
+    ),
 )
 _INVITATIONS = Bulk(
     invitations,
@@ -376,6 +393,7 @@ class Record:
     def __init__(self, unit: Unit, told: Sequence[Told]) -> None:
         self.unit = unit
         self._askings: dict[str, Asking] = {}
+        self._days: WorkingDays | None = None
         self.known_calls = self._load_calls({one.facts.call_key for one in told})
         closed = [one.facts.case_no for one in told if one.facts.closed]
         self.known_cases = self._load_cases({number for number in closed if number})
@@ -531,6 +549,7 @@ class Record:
         known = self.known_cases.get(facts.case_no)
         if known is None:
             known = KnownCase(told.ids.case, None, dept_code=facts.dept, agent=facts.agent)
+            due = self._due(told)
             self.inserts[_CASE_KEYS].append((facts.case_no, _CASE_CLOSING, known.subject_id))
             self.inserts[_CASES].append(
                 (
@@ -540,12 +559,23 @@ class Record:
                     True,
                     facts.dept,
                     facts.agent,
-                    told.now,
+                    told.ended_at,
+                    due.deadline,
+                    due.provisional,
+                    due.default_at,
+                    due.default_reason.value if due.default_reason is not None else None,
                     told.now,
                 )
             )
             self.known_cases[facts.case_no] = known
         return known
+
+    def _due(self, told: Told) -> Due:
+        """When a case that was closed in this call is due. Few calls close one: the calendar is held with the first."""
+        rules = told.rules.deadlines
+        if self._days is None:
+            self._days = rules.calendar.hold(self.unit)
+        return rules.due(self._days, told.ended_at, None, told.now)
 
     def invite(
         self,

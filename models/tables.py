@@ -38,10 +38,12 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator
 
 __all__ = [
+    "BY_PEOPLE",
     "Id",
     "UtcTime",
     "api_tokens",
     "audit",
+    "board_tokens",
     "calendar_days",
     "calendar_years",
     "call_keys",
@@ -54,6 +56,7 @@ __all__ = [
     "forgetting",
     "invitation_members",
     "invitations",
+    "login_attempts",
     "messages",
     "meta",
     "metadata",
@@ -68,6 +71,8 @@ __all__ = [
     "receipts",
     "remarks",
     "segments",
+    "sessions",
+    "users",
 ]
 
 
@@ -195,8 +200,8 @@ cases = Table(
     Column("default_reason", String(32)),
     Index(None, "number_hash"),
     Index(None, "number_tail"),
-    Index("ix_cases_default", "default_at", **_where("default_at IS NOT NULL")),
-    Index("ix_cases_provisional", "deadline", **_where("provisional")),
+    Index("ix_cases_default", "default_at", "subject_id", **_where("default_at IS NOT NULL")),
+    Index("ix_cases_provisional", "deadline", "subject_id", **_where("provisional")),
     Index("ix_cases_batch_id", "batch_id", **_where("batch_id IS NOT NULL")),
     Index("ix_cases_theme_id", "theme_id", **_where("theme_id IS NOT NULL")),
 )
@@ -556,6 +561,62 @@ forgetting = Table(
     Column("asked_at", UtcTime, nullable=False),
 )
 
+users = Table(
+    "users",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("password_hash", Text, nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("depts", Text),
+    Column("areas", Text),
+    Column("must_change", Boolean, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("password_changed_at", UtcTime, nullable=False),
+    Column("disabled_at", UtcTime),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_hash", LargeBinary(32), primary_key=True),
+    Column("user_id", Id, nullable=False),
+    Column("csrf", String(64), nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("seen_at", UtcTime, nullable=False),
+    Column("ends_at", UtcTime, nullable=False),
+    Index(None, "user_id"),
+    Index(None, "ends_at"),
+)
+
+login_attempts = Table(
+    "login_attempts",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name_hash", LargeBinary(32), nullable=False),
+    Column("address_hash", LargeBinary(32), nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("failed", Boolean, nullable=False),
+    Index(None, "name_hash", "at"),
+    Index(None, "address_hash", "at"),
+    Index(None, "at"),
+)
+
+board_tokens = Table(
+    "board_tokens",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("secret_hash", LargeBinary(32), nullable=False, unique=True),
+    Column("depts", Text),
+    Column("areas", Text),
+    Column("created_at", UtcTime, nullable=False),
+    Column("revoked_at", UtcTime),
+)
+
+BY_PEOPLE = "substr(actor, 1, 5) = 'user:' OR actor = 'command_line'"
+"""What people did, among the audit's many rows of the machinery; an index has these alone."""
+
 audit = Table(
     "audit",
     metadata,
@@ -566,6 +627,7 @@ audit = Table(
     Column("subject_id", Id),
     Column("detail", Text),
     Index(None, "subject_id"),
+    Index("ix_audit_people", "id", **_where(BY_PEOPLE)),
 )
 
 number_tables: tuple[Table, ...] = (calls, cases, invitations, messages, codes, opt_outs, number_routes)

@@ -12,6 +12,7 @@ __all__ = [
     "BatchState",
     "CallOutcome",
     "Channel",
+    "DefaultReason",
     "InvitationState",
     "MessageKind",
     "MessageState",
@@ -78,6 +79,16 @@ class Origin(StrEnum):
 
     CITIZEN = "citizen"
     DEFAULT = "default"
+
+
+class DefaultReason(StrEnum):
+    """Why no default rating 默认评价 followed a deadline, or none will."""
+
+    RATED = "rated"
+    WITHDRAWN = "withdrawn"
+    BACKLOG = "backlog"
+    SWITCHED_OFF = "switched_off"
+    FORGOTTEN = "forgotten"
 
 
 class CallOutcome(StrEnum):

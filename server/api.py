@@ -9,12 +9,20 @@ from fastapi import FastAPI
 from config.settings import Settings
 from console.api import mount_api
 from intake.casebook import CaseRules
-from intake.workdays import WorkingDays
+from intake.deadlines import DeadlineRules
 from models.clock import Clock
 from models.door import Door
 from models.privacy import Keyring
 
-__all__ = ["case_rules_of", "open_api"]
+__all__ = ["case_rules_of", "deadline_rules_of", "open_api"]
+
+
+def deadline_rules_of(settings: Settings) -> DeadlineRules:
+    """What deadlines need of the configuration, with a calendar that is read when it is first needed."""
+    schedule = settings.schedule
+    return DeadlineRules(
+        schedule.default_after_working_days, settings.hotline.area_code, backlog=schedule.default_backlog
+    )
 
 
 def case_rules_of(settings: Settings) -> CaseRules:
@@ -26,9 +34,8 @@ def case_rules_of(settings: Settings) -> CaseRules:
         max_age=settings.schedule.max_age,
         group_wait=settings.schedule.group_wait,
         reason_hold=settings.centre.reason_hold,
-        working_days=settings.schedule.default_after_working_days,
-        days=WorkingDays(),
         reminder_after=settings.schedule.reminder_after,
+        deadlines=deadline_rules_of(settings),
     )
 
 

@@ -12,8 +12,6 @@ Rules kept here:
 
 from __future__ import annotations
 
-import codecs
-import csv
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +19,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from intake.posted import CASE_FIELDS, CaseRefused, PostedCase, read_case
-from server.errors import CannotDo
+from server.csv_file import BadLine, read_table
 
 __all__ = ["BadLine", "CaseLine", "read_cases"]
 
@@ -51,17 +49,6 @@ _TIME: Final = re.compile(
     r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?[ T]+(\d{1,2}):(\d{2})"
     r"(?::(\d{2}(?:\.\d+)?))?\s*([Zz]|[+-]\d{2}:?\d{2})?"
 )
-_LONGEST_RECORD: Final = 50
-"""Lines in one quoted cell, after which its quote counts as forgotten."""
-
-
-@dataclass(frozen=True, slots=True)
-class BadLine:
-    number: int
-    sentence: str
-
-    def __str__(self) -> str:
-        return f"line {self.number}: {self.sentence}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,101 +65,23 @@ def read_cases(content: bytes, now: datetime) -> Iterator[CaseLine | BadLine]:
     Raises:
         CannotDo: the first line does not name a case's columns.
     """
-    lines = _text(content).splitlines(keepends=True)
-    first = next((place for place, line in enumerate(lines) if line.strip()), None)
-    if first is None:
-        raise CannotDo("the file is empty; its first line names the columns")
-    delimiter = max(",\t;", key=lines[first].count)
-    columns = _columns(next(csv.reader([lines[first]], delimiter=delimiter)))
-    for number, cells in _records(lines, first + 1, delimiter):
-        if cells is None:
-            yield BadLine(number, "a quote is not closed, or stands where none may")
-        elif any(cell.strip() for cell in cells):
-            yield _case(number, cells, columns, now)
-
-
-def _text(content: bytes) -> str:
-    for mark, encoding in ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
-        if content.startswith(mark):
-            return content.decode(encoding, "replace")
-    content = content.removeprefix(codecs.BOM_UTF8)
-    # The headings tell the encoding, so that one broken byte further down does not turn the whole file into another.
-    heading = content.lstrip().partition(b"\n")[0]
-    for sample in (heading, content):
-        if sample.isascii():
-            continue
-        try:
-            sample.decode("utf-8")
-        except UnicodeDecodeError:
-            return content.decode("gb18030", "surrogateescape")
+    table = read_table(content, _HEADINGS, _NEEDED, what="a case", page="docs/api.md")
+    for number, cells in table.records:
+        if isinstance(cells, str):
+            yield BadLine(number, cells)
         else:
-            break
-    return content.decode("utf-8", "surrogateescape")
+            yield _case(number, cells, table.columns, now)
 
 
-def _columns(headings: Sequence[str]) -> list[str]:
-    """The field of each column; empty for a column without a heading."""
-    columns = []
-    for heading in headings:
-        plain = heading.strip().lower().replace(" ", "_")
-        field = _HEADINGS.get(plain, "" if not plain else None)
-        if field is None:
-            raise CannotDo(f"column {heading.strip()[:40]!r} is no field of a case; see docs/api.md")
-        if field and field in columns:
-            raise CannotDo(f"two columns are {field}: {heading.strip()!r} is the second")
-        columns.append(field)
-    if missing := [name for name in _NEEDED if name not in columns]:
-        raise CannotDo(f"the first line names no column for {', '.join(missing)}; see docs/api.md")
-    return columns
-
-
-def _records(lines: Sequence[str], place: int, delimiter: str) -> Iterator[tuple[int, list[str] | None]]:
-    """Each record with the number of its first line; None: it cannot be read."""
-    while place < len(lines):
-        end, record = place + 1, lines[place]
-        while record.count('"') % 2 and end < len(lines) and end - place < _LONGEST_RECORD:
-            record += lines[end]
-            end += 1
-        cells = _cells(record, delimiter)
-        if cells is None and end > place + 1:  # the quote was a sign in a cell, or is never closed
-            end = place + 1
-            cells = _cells(lines[place], delimiter)
-        yield place + 1, cells
-        place = end
-
-
-def _cells(record: str, delimiter: str) -> list[str] | None:
-    try:
-        found = list(csv.reader([record], delimiter=delimiter, strict=True))
-    except csv.Error:
-        return None
-    return found[0] if len(found) == 1 else [] if not found else None
-
-
-def _case(number: int, cells: list[str], columns: Sequence[str], now: datetime) -> CaseLine | BadLine:
-    while len(cells) > len(columns) and not cells[-1].strip():
-        cells = cells[:-1]
-    if len(cells) != len(columns):
-        return BadLine(number, f"has {len(cells)} cells, the first line has {len(columns)}")
-    if any("\udc80" <= sign <= "\udcff" for cell in cells for sign in cell):
-        return BadLine(number, "holds bytes that are no text in the file's encoding")
+def _case(number: int, cells: Sequence[str], columns: Sequence[str], now: datetime) -> CaseLine | BadLine:
     raw: dict[str, Any] = {"phone": None}
     for field, cell in zip(columns, cells, strict=True):
-        text = _plain(cell)
-        if field and text:
-            raw[field] = _MADE.get(field, str)(text)
+        if field and cell:
+            raw[field] = _MADE.get(field, str)(cell)
     try:
         return CaseLine(read_case(raw, now), number)
     except CaseRefused as refused:
         return BadLine(number, "; ".join(f"{one.field}: {one.sentence}" for one in refused.problems))
-
-
-def _plain(cell: str) -> str:
-    """A cell without what spreadsheets put round digits to keep them text: ="0042", '0042."""
-    text = cell.strip()
-    if len(text) > 3 and text.startswith('="') and text.endswith('"'):
-        text = text[2:-1].strip()
-    return text.removeprefix("'")
 
 
 def _time(text: str) -> str:

@@ -9,8 +9,10 @@ from config.loading import load
 from config.profile import load_profile
 from config.settings import Settings
 from ivr.prompts import missing_prompts
+from models.clock import SystemClock
 from models.errors import KeyUnreadable
 from models.privacy import Keyring
+from server.calendar_checks import calendar_report
 from server.sms_checks import sms_problems, sms_report
 
 __all__ = ["NOTES", "problems", "report"]
@@ -32,8 +34,9 @@ def problems(path: Path) -> list[str]:
 
 
 def report(path: Path) -> list[str]:
-    """What a valid configuration does, where that is not in the file itself: the texts of the SMS."""
-    return sms_report(load(path))
+    """What is not in a valid file itself: the texts of the SMS, how far the calendar reaches."""
+    settings = load(path)
+    return [*sms_report(settings), *calendar_report(settings, SystemClock().now())]
 
 
 def _profile(settings: Settings) -> list[str]:

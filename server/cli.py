@@ -23,6 +23,7 @@ from config.values import Address, Listen
 from models.clock import SHANGHAI, SystemClock
 from models.database import open_database
 from models.terms import Actor, OutboxState
+from server.calendar_commands import calendar
 from server.cases_commands import cases
 from server.command_line import config_option as _config_option
 from server.command_line import fail as _fail
@@ -34,6 +35,7 @@ from server.logs import configure
 from server.scheduler_commands import scheduler
 from server.sms_commands import sms
 from server.token_commands import token
+from server.user_commands import user
 
 __all__ = ["main"]
 
@@ -52,6 +54,8 @@ main.add_command(sms)
 main.add_command(cases)
 main.add_command(token)
 main.add_command(scheduler)
+main.add_command(calendar)
+main.add_command(user)
 
 
 # ── serving ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -75,9 +79,7 @@ class _Roles(click.ParamType[Any]):
 
 @main.command()
 @_config_option
-@click.option(
-    "--only", "roles", type=_Roles(), help="Only these roles: ivr, sms, scheduler, push, console. Default: all."
-)
+@click.option("--only", "roles", type=_Roles(), help="Only these: ivr, sms, scheduler, push, console. Default: all.")
 def serve(config: Path, roles: Any) -> None:
     """Run the server until SIGTERM or Ctrl-C."""
     with _told():
@@ -92,7 +94,8 @@ def serve(config: Path, roles: Any) -> None:
 @click.option("--dir", "folder", type=click.Path(path_type=Path, file_okay=False), help="Keep the data here.")
 @click.option("--calls", type=click.IntRange(1), help="End after so many calls.")
 def demo(folder: Path | None, calls: int | None) -> None:
-    """Show ratings arriving: made-up callers, an embedded database and a stand-in centre, on this machine alone."""
+    """Show ratings arriving by keypad and SMS: made-up callers and citizens, stand-ins of SMSC and centre, this machine
+    alone."""
     with _told():
         configure(LogSection(level="warning"))
         from server.demo import run
@@ -106,7 +109,7 @@ def demo(folder: Path | None, calls: int | None) -> None:
 @main.command()
 @_config_option
 def check(config: Path) -> None:
-    """Validate the configuration: every error at once, with its key; prompts, keys, texts, the centre's profile."""
+    """Validate the configuration: every error at once, with its key; prompts, keys, texts, profile, calendar."""
     with _told():
         configure(LogSection(), quiet=True)
         from server.checks import NOTES, problems, report

@@ -130,6 +130,7 @@ system_id = "demo"
 password = "{_SECRET}"
 [schedule]
 invite_after = "1s"
+calendar_warning = "0s"
 sending_hours = ["00:00", "23:59"]
 [centre]
 url = {json.dumps(url)}

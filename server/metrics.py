@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 
 from centre.outbox import Backlog
 from centre.push import PushStatistics
+from intake.calendars import CalendarReach
 from ivr.server import Statistics as CallStatistics
 from models.door import Door
 
@@ -54,6 +55,7 @@ class Metrics:
         self._waiting = self._gauge("outbox_waiting", "Evaluations waiting for the centre, dead letters apart.")
         self._oldest = self._gauge("outbox_oldest_seconds", "Age of the oldest of them that nothing holds back.")
         self._dead = self._gauge("outbox_dead", "Dead letters: evaluations that need a person.")
+        self._calendar = self._gauge("calendar_days_left", "Days that the confirmed calendar still reaches.")
         self._group_size = Histogram(
             "huiyin_commit_group_size",
             "Commands in a committed group.",
@@ -82,6 +84,10 @@ class Metrics:
         self._waiting.set(backlog.waiting)
         self._oldest.set(backlog.oldest.total_seconds())
         self._dead.set(backlog.dead)
+
+    def calendar(self, reach: CalendarReach) -> None:
+        """How far the calendar of the hotline's area reaches."""
+        self._calendar.set(reach.days_left)
 
     # ── asked at each scrape ──────────────────────────────────────────────────────────────────────────────────────────
 

@@ -27,7 +27,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import insert, update
+from sqlalchemy import Connection, insert, update
 from twisted.internet.defer import Deferred
 
 from centre.outbox import Backlog, backlog
@@ -37,6 +37,7 @@ from centre.reconcile import DailyReconciliation
 from config.errors import ConfigurationError
 from config.profile import Profile, load_profile
 from config.settings import Settings
+from intake.calendars import CalendarReach, StoredCalendar, calendar_reach
 from intake.decide import PushCalls
 from intake.desk import Intake
 from intake.figures import SmsFigures, sms_figures
@@ -52,7 +53,8 @@ from models.privacy import Keyring
 from models.tables import meta
 from scheduler.sweeps import Sweeps
 from scheduler.ticker import Counts, Ticker
-from server.api import open_api
+from server.api import deadline_rules_of, open_api
+from server.calendar_checks import ends_soon
 from server.desk import WakingIntake
 from server.errors import CannotDo
 from server.faults import faults_from
@@ -60,6 +62,7 @@ from server.health import PROBE_SECONDS, Condition, Health, HealthServer, State,
 from server.limits import ensure_backlog
 from server.logs import announce, bridge_twisted
 from server.metrics import Metrics
+from server.pages import open_pages
 from server.sms_metrics import sms_condition, sms_source
 from server.sweeps import Overdue, open_sweeps, overdue, sweeps_condition, sweeps_source
 from sms.link import UnusableTrust
@@ -79,6 +82,7 @@ __all__ = [
 
 FIGURES_SECONDS = 10.0
 SMS_SECONDS = 1.0
+CALENDAR_SECONDS = 60.0
 HOUSEKEEPING_SECONDS = 3600.0
 _START_SECONDS = 30.0
 _PUSH_GRACE = 10.0
@@ -130,6 +134,7 @@ def rules_of(settings: Settings, profile: Profile) -> Rules:
         reminder_after=settings.schedule.reminder_after,
         node=settings.ivr.node_name,
         boot=secrets.token_hex(8),
+        deadlines=deadline_rules_of(settings),
     )
 
 
@@ -179,6 +184,8 @@ class Process:
         self._sms_figures = SmsFigures()
         self.sweeps: Sweeps | None = None
         self._overdue = Overdue()
+        self._stored_calendar = StoredCalendar()
+        self._calendar: CalendarReach | None = None
         self._beat: Any = None
 
     # ── up ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -293,6 +300,16 @@ class Process:
                 self._overdue = await wakeups.deferred(door.read(lambda connection: overdue(connection, now, grace)))
             return None
 
+        async def calendar() -> Counts | None:
+            reach = await wakeups.deferred(door.read(self._read_calendar))
+            self.metrics.calendar(reach)
+            known, self._calendar = self._calendar, reach
+            soon = ends_soon(reach, self.settings)
+            if known is None or known.until != reach.until or (soon and known != reach):  # then once a day
+                say = log.warning if soon else log.info
+                say("working-day calendar", area=reach.area, until=str(reach.until), days_left=reach.days_left)
+            return None
+
         async def probe() -> Counts | None:
             try:
                 await wakeups.deferred(door.read(lambda _: door.database.keep_serving_lock()))
@@ -306,11 +323,13 @@ class Process:
 
         ticker.every(FIGURES_SECONDS, "figures", figures)
         ticker.every(PROBE_SECONDS, "probe", probe)
+        ticker.every(CALENDAR_SECONDS, "calendar", calendar)
         if self.sms is not None:
             ticker.every(SMS_SECONDS, "sms", self.sms.sweep)
             ticker.every(HOUSEKEEPING_SECONDS, "sms receipts", self.sms.forget)
         ticker.start()
         self.reactor.callWhenRunning(ticker.run, "figures")
+        self.reactor.callWhenRunning(ticker.run, "calendar")
         self.reactor.callWhenRunning(self._turn)
 
     def _open_sweeps(self, door: Door, wakeups: Wakeups, keyring: Keyring, ticker: Ticker) -> None:
@@ -335,7 +354,9 @@ class Process:
         app = health_app(self.health, self.metrics)
         if console:
             open_api(app, door, keyring, self.clock, self.settings, self._wake_sms)
-        web = self.web = HealthServer(app, section.listen, f"{key}.listen")
+            open_pages(app, door, keyring, self.clock, self.settings)
+        proxies = self.settings.console.proxies if console else ()
+        web = self.web = HealthServer(app, section.listen, f"{key}.listen", proxies=proxies)
         web.start()
         self.listening[key] = str(web.address)
 
@@ -358,6 +379,10 @@ class Process:
     def _turn(self) -> None:
         self.health.beat()
         self._beat = self.reactor.callLater(1.0, self._turn)
+
+    def _read_calendar(self, connection: Connection) -> CalendarReach:
+        calendar = self._stored_calendar.read(connection)
+        return calendar_reach(calendar, self.clock.now(), self.settings.hotline.area_code)
 
     def _leave_sign(self, unit: Unit) -> None:
         """A write that shows that writes work: a full or read-only disk takes an empty transaction."""
@@ -440,7 +465,7 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
 
 _PARTS = {
     "ivr": "FastAGI for Asterisk (ivr.listen)",
-    "console": "web: /api, /healthz, /readyz, /metrics (console.listen)",
+    "console": "web: /, /api, /healthz, /readyz, /metrics (console.listen)",
     "health": "web: /healthz, /readyz, /metrics (health.listen)",
 }
 

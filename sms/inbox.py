@@ -76,6 +76,7 @@ LONGEST_TEXT = 4_000
 """Characters of a reply that are kept as text; its bytes are kept whole."""
 _LETTERS = "ABCDEFGH"
 _OK, _NOT_STORED = int(Status.ESME_ROK), int(Status.ESME_RSYSERR)
+_NO_SAR = ("", "", "")
 _SAR = (TLV_SAR_MSG_REF_NUM, TLV_SAR_TOTAL_SEGMENTS, TLV_SAR_SEGMENT_SEQNUM)
 
 
@@ -264,16 +265,17 @@ class Inbox:
         source = number.value if number.value is not None else delivery.source
         # What is no address of ours may be anybody's: a citizen's number stands nowhere in clear.
         ours = "" if code is None else line.service_number + code
+        destination = ours or delivery.destination
         key = None
         if split is not None:
-            key = self._keyring.digest(_joined(*map(str, message_key(line.group, source, ours, split))))
+            key = self._keyring.digest(_joined(*map(str, message_key(line.group, source, destination, split))))
         print_ = self._keyring.digest(
             _joined(
                 line.group,
                 source,
-                ours,
+                destination,
                 f"{delivery.esm_class}/{delivery.data_coding}",
-                *(delivery.tlvs.get(tag, b"").hex() for tag in _SAR),
+                *((delivery.tlvs.get(tag, b"").hex() for tag in _SAR) if delivery.tlvs else _NO_SAR),
             )
             + delivery.body
         )
@@ -493,7 +495,8 @@ class _Ready:
 
 def _joined(*words: str) -> bytes:
     """Words as bytes from which they can be told apart again."""
-    return b"".join(len(raw).to_bytes(4, "big") + raw for raw in (word.encode("utf-8", "replace") for word in words))
+    raw = [word.encode("utf-8", "replace") for word in words]
+    return b"".join([len(one).to_bytes(4, "big") + one for one in raw])
 
 
 def _place(error: BaseException) -> str:

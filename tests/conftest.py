@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from shutil import copyfile
@@ -108,28 +109,31 @@ def twisted_errors() -> Iterator[TwistedErrors]:
 # ── databases ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _run_postgres(directory: Path, *, durable: bool) -> Iterator[PostgresServer]:
+def _run_postgres(*, durable: bool) -> Iterator[PostgresServer]:
     missing = postgres_missing()
     if missing:
         pytest.skip(missing)
-    server = PostgresServer(directory, durable=durable)
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
+    # Not below pytest's own folder: as root the server runs as another user, and pytest closes that folder to others
+    # again and again.
+    with tempfile.TemporaryDirectory(prefix="huiyin-pg-") as directory:
+        server = PostgresServer(Path(directory), durable=durable)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+def postgres() -> Iterator[PostgresServer]:
     """A real PostgreSQL on a socket of its own, shared by the tests; nobody kills it."""
-    yield from _run_postgres(tmp_path_factory.mktemp("pg"), durable=False)
+    yield from _run_postgres(durable=False)
 
 
 @pytest.fixture
-def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+def own_postgres() -> Iterator[PostgresServer]:
     """A durable PostgreSQL for one test, which may kill it."""
-    yield from _run_postgres(tmp_path_factory.mktemp("own"), durable=True)
+    yield from _run_postgres(durable=True)
 
 
 @pytest.fixture

@@ -51,9 +51,6 @@ class PostgresServer:
     def start(self) -> None:
         if self._user is not None:
             entry = pwd.getpwnam(self._user)
-            for parent in self.directory.parents:
-                if str(parent).startswith(("/tmp/", "/var/tmp/")) and parent.stat().st_uid == 0:
-                    parent.chmod(parent.stat().st_mode | 0o011)
             os.chown(self.directory, entry.pw_uid, entry.pw_gid)
         run: list[str | Path] = [
             self._binaries / "initdb",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -195,7 +195,7 @@ class Replying:
             code=code, fingerprint=self.keyring.digest(f"{self._reference}".encode()), esm_class=0, data_coding=8,
             body=text.encode("utf-16-be"), number=1, total=1, assembly_key=None, received_at=self.clock.now(),
         )  # fmt: skip
-        return replace(part, **more)
+        return part._replace(**more)
 
     def receive(self, part: NewPart, *, confirmed: frozenset[str] = frozenset()) -> Received:
         return self.door.submit(StoreInbound(part, WINDOW, confirmed)).result(WAIT)

@@ -12,8 +12,8 @@ from sqlalchemy import Table, insert, select, update
 from intake.asking import Invited
 from intake.casebook import CaseRules
 from intake.cases import CaseDesk, Poster, Verdict
+from intake.deadlines import DeadlineRules
 from intake.posted import read_case, read_patch
-from intake.workdays import WorkingDays
 from models.clock import SHANGHAI, TurnedClock
 from models.database import Database
 from models.door import Door
@@ -41,8 +41,7 @@ RULES = CaseRules(
     max_age=timedelta(hours=24),
     group_wait=timedelta(minutes=30),
     reason_hold=timedelta(minutes=10),
-    working_days=5,
-    days=WorkingDays(),
+    deadlines=DeadlineRules(area_code="622900"),
 )
 SYSTEM = Poster("gongdan", "token:gongdan")
 OTHER = Poster("other", "token:other")

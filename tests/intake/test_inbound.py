@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
 from datetime import timedelta
 from threading import Event
 from typing import Any
@@ -27,7 +26,7 @@ ASSEMBLY = timedelta(minutes=10)
 
 def again(part: NewPart, **more: Any) -> NewPart:
     """The same PDU once more, as another delivery."""
-    return replace(part, id=new_id(), message_id=new_id(), **more)
+    return part._replace(id=new_id(), message_id=new_id(), **more)
 
 
 def long(record: Replying, number: int, total: int = 3, key: bytes = KEY, **more: Any) -> NewPart:
@@ -71,7 +70,7 @@ def test_a_repeat_is_acknowledged_and_changes_nothing(
     clock.turn(timedelta(seconds=after))
     second = again(first, received_at=clock.now())
     if not same:
-        second = replace(second, fingerprint=b"other bytes too.")
+        second = second._replace(fingerprint=b"other bytes too.")
     received = record.receive(second, confirmed=frozenset({first.id} if confirmed else ()))
     assert received.kept is kept
     assert len(record.rows(messages)) == (1 if kept is Kept.REPEAT else 2)

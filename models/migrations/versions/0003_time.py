@@ -48,8 +48,11 @@ def upgrade() -> None:
     )
     op.add_column("cases", sa.Column("default_at", UtcTime(), nullable=True))
     op.add_column("cases", sa.Column("default_reason", sa.String(length=32), nullable=True))
-    op.create_index("ix_cases_default", "cases", ["default_at"], unique=False, **_where("default_at IS NOT NULL"))
-    op.create_index("ix_cases_provisional", "cases", ["deadline"], unique=False, **_where("provisional"))
+    # A day's deadlines are all of one second: who works them off in groups needs the rest of their order, too.
+    op.create_index(
+        "ix_cases_default", "cases", ["default_at", "subject_id"], unique=False, **_where("default_at IS NOT NULL")
+    )
+    op.create_index("ix_cases_provisional", "cases", ["deadline", "subject_id"], unique=False, **_where("provisional"))
     op.add_column("invitations", sa.Column("remind_at", UtcTime(), nullable=True))
     op.add_column("invitations", sa.Column("reminded_at", UtcTime(), nullable=True))
     op.add_column("invitations", sa.Column("reminder", sa.String(length=64), nullable=True))
