@@ -38,12 +38,13 @@ from models.door import Door
 from models.futures import Wakeups
 from scheduler.clockwatch import ClockWatch
 from scheduler.sweeps import Sweeps
+from server.api import deadline_rules_of
 from server.sweeps import default_rules_of, reminder_rules_of
 
 CONFIGURATION = '[hotline]\nname = "12345"\narea_code = "622900"\nservice_name = "12345热线"\n'
 NO_PACE = 10**9
 """Rows a second: what the writer can do."""
-SWEEPS = ("reminders", "defaults", "invitations", "expiry")
+SWEEPS = ("reminders", "defaults", "deadlines", "invitations", "expiry")
 
 
 class Sweeper:
@@ -69,6 +70,7 @@ class Sweeper:
             reminders=reminders,
             # As on a real clock, which the server's bears out.
             defaults=replace(default_rules_of(settings, clock), trust=Trust(database_clock=True)),
+            deadlines=deadline_rules_of(settings),
             rows_per_second=NO_PACE,
             node="bench",
             wake_sms=lambda: None,
@@ -77,8 +79,13 @@ class Sweeper:
 
     def sweep(self, name: str) -> Awaitable[object]:
         """One round of a sweep; `rows` counts what it found."""
-        if name in ("reminders", "defaults"):
-            return self._counted(self.sweeps.reminders if name == "reminders" else self.sweeps.defaults)
+        wired = {
+            "reminders": self.sweeps.reminders,
+            "defaults": self.sweeps.defaults,
+            "deadlines": self.sweeps.deadlines,
+        }
+        if name in wired:
+            return self._counted(wired[name])
         if name == "invitations":
 
             def invited(group: Invited) -> int:
