@@ -144,15 +144,16 @@ def _sqlite(_folder: Path, _cores: Cores) -> Iterator[str]:
 
 
 @contextmanager
-def _postgresql(folder: Path, cores: Cores) -> Iterator[str]:
-    (folder / "pg").mkdir()
-    server = PostgresServer(folder / "pg", settings={"wal_level": "minimal", "max_wal_senders": "0"})
-    with pinned(cores.generator):
-        server.start()
-    try:
-        yield server.new_database()
-    finally:
-        server.stop()
+def _postgresql(_folder: Path, cores: Cores) -> Iterator[str]:
+    # A folder of its own: another user than ours reads it.
+    with tempfile.TemporaryDirectory(prefix="huiyin-bench-") as own:
+        server = PostgresServer(Path(own), settings={"wal_level": "minimal", "max_wal_senders": "0"})
+        try:
+            with pinned(cores.generator):
+                server.start()
+            yield server.new_database()
+        finally:
+            server.stop()
 
 
 # ── beside one crowd ──────────────────────────────────────────────────────────────────────────────────────────────────
