@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -132,7 +131,7 @@ class Person:
         record.reply(words(WORDS), raw=raw, code="08")
         record.reply(UNREADABLE, raw=raw, code="08")
         record.stored(WORDS, raw=raw, code="08")  # unread
-        record.receive(record.part(WORDS, raw=raw), total=2._replace(assembly_key=name.encode().ljust(16)))  # partial
+        record.receive(record.part(WORDS, raw=raw, total=2, assembly_key=name.encode().ljust(16)))  # partial
         own = record.number(raw)
         number = dict(zip((f"number_{name}" for name in own._fields), own, strict=True))
         identity = new_id()
