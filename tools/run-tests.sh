@@ -1,6 +1,7 @@
 #!/bin/sh
-# Runs every test, in two lanes at once: what drives real processes through whole calls, kills and faults waits most of
-# its time and takes the second lane; the fast tests, then the other real peers, take the first.
+# Runs every test, in two lanes at once. The first: the fast tests, then those of the intake on a real PostgreSQL. The
+# second: what drives real processes through whole calls, kills and faults and waits most of its time, then the other
+# real peers. What the second has to say stands behind the first's.
 # Usage: tools/run-tests.sh PYTEST
 set -u
 pytest=$1
@@ -8,7 +9,7 @@ temporary=$(mktemp -d)
 beside=
 ended() {
     if [ -n "$beside" ]; then
-        kill -INT "$beside" 2> /dev/null
+        kill -TERM "$beside" 2> /dev/null
         wait "$beside"
     fi
     rm -rf "$temporary"
@@ -16,13 +17,36 @@ ended() {
 trap ended EXIT
 trap 'exit 130' INT TERM
 
-"$pytest" -q --basetemp="$temporary/b" tests/faults tests/asterisk > "$temporary/beside.log" 2>&1 &
+slow="tests/faults tests/asterisk"
+[ -d tests/browser ] && slow="$slow tests/browser"
+elsewhere=
+for folder in $slow; do
+    elsewhere="$elsewhere --ignore=$folder"
+done
+
+second_lane() {
+    running=
+    trap 'kill -TERM $running 2> /dev/null; wait; exit 1' TERM
+    bad=0
+    # shellcheck disable=SC2086  # several folders, several options
+    "$pytest" -q --basetemp="$temporary/b" $slow &
+    running=$!
+    wait "$running" || bad=1
+    # shellcheck disable=SC2086
+    "$pytest" -q -m peer --basetemp="$temporary/b" $elsewhere --ignore=tests/intake &
+    running=$!
+    wait "$running" || bad=1
+    return $bad
+}
+
+second_lane > "$temporary/beside.log" 2>&1 &
 beside=$!
 failed=0
-"$pytest" -q -m "not peer" --basetemp="$temporary/a" --ignore=tests/faults --ignore=tests/asterisk || failed=1
-"$pytest" -q -m peer --basetemp="$temporary/a" --ignore=tests/faults --ignore=tests/asterisk || failed=1
+# shellcheck disable=SC2086
+"$pytest" -q -m "not peer" --basetemp="$temporary/a" $elsewhere || failed=1
+"$pytest" -q -m peer --basetemp="$temporary/a" tests/intake || failed=1
 wait "$beside" || failed=1
 beside=
-echo "tests/faults and tests/asterisk, which ran beside:"
+echo "$slow and the other real peers, which ran beside:"
 cat "$temporary/beside.log"
 exit $failed
