@@ -301,13 +301,16 @@ class SmsLink(Section):
     signature_at: SignatureAt | None = None
     approved: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")], ...] = ()
 
-    @field_validator("password")
+    @field_validator("system_id", "password", "system_type")
     @classmethod
-    def _fits(cls, password: SecretStr) -> SecretStr:
-        value = password.get_secret_value()
+    def _fits(cls, given: str | SecretStr) -> str | SecretStr:
+        value = given if isinstance(given, str) else given.get_secret_value()
         if "\0" in value:
-            raise ValueError("holds a NUL, which ends a password in SMPP")
-        return password
+            raise ValueError("holds a NUL, which ends a text in SMPP")
+        # A password that is not ASCII is a sample's "…", which `huiyin check` names.
+        if isinstance(given, str) and not value.isascii():
+            raise ValueError("has a sign that is not ASCII; no bind can hold it")
+        return given
 
 
 class SmsSection(Section):
@@ -459,6 +462,9 @@ class CentreSection(Section):
 
 class ConsoleSection(Section):
     listen: Listen = Address("127.0.0.1", 8345)
+    proxies: tuple[Network, ...] = ()
+    session_idle: Annotated[Duration, between("1m", "30d")] = timedelta(hours=2)
+    session_life: Annotated[Duration, between("5m", "30d")] = timedelta(hours=12)
 
 
 class HealthSection(Section):

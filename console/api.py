@@ -12,7 +12,7 @@ Rules kept here:
 # No postponed annotations here: FastAPI evaluates those of the handlers, and some name what their function made.
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import CancelledError, Future, wait
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -24,15 +24,29 @@ from fastapi import Depends, FastAPI, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
+from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
+from console.figures import By, Period, Sight, shown_row, statistics
+from console.formulas import LEAST
 from console.limits import BODY_BYTES, RateLimit
-from console.reads import CursorGone, CursorUnreadable, Filters, evaluations_page, read_case, shown
-from console.schemas import CaseAnswer, CaseIn, CaseOut, CasePatchIn, ErrorOut, EvaluationsPage
+from console.reads import CursorGone, CursorUnreadable, Filters, evaluations_page, mask_words, read_case, shown
+from console.schemas import (
+    CaseAnswer,
+    CaseIn,
+    CaseOut,
+    CasePatchIn,
+    CentreStatusIn,
+    CentreStatusOut,
+    ErrorOut,
+    EvaluationsPage,
+    StatisticsOut,
+)
 from console.tokens import Scope, Token, find_token
 from intake.cases import AT_ONCE, CaseDesk, CaseRules, Poster, Verdict
-from intake.names import case_number
+from intake.centre_word import CentreWord, Heard, StoreCentreWord
+from intake.names import case_number, clean
 from intake.posted import CaseRefused, PostedCase, Problem, read_case_no, read_patch
 from intake.posted import read_case as read_posted
 from models.clock import SHANGHAI, Clock
@@ -50,6 +64,8 @@ PATIENCE = 15.0
 """Seconds that a request waits for the database."""
 _RETRY_AFTER = "5"
 _ONE_PAGE, _LONGEST_PAGE = 100, 1000
+_USUAL_DAYS, _MOST_DAYS = 30, 400
+_ID_LENGTH = 32
 
 R = TypeVar("R")
 log = structlog.get_logger(__name__)
@@ -281,10 +297,11 @@ def _outcome(future: Future[Verdict]) -> Verdict | None:
         return None
 
 
-def api_app(desk: CaseDesk, keyring: Keyring, *, limit: RateLimit | None = None) -> FastAPI:
+def api_app(desk: CaseDesk, keyring: Keyring, *, satisfied_from: int = 3, limit: RateLimit | None = None) -> FastAPI:
     """The ASGI application, for the address `PREFIX`.
 
     Args:
+        satisfied_from: the lowest level that counts as satisfied (`rating.satisfied_from`).
         limit: counts requests; a test brings its own.
     """
     door = desk.door
@@ -304,6 +321,12 @@ def api_app(desk: CaseDesk, keyring: Keyring, *, limit: RateLimit | None = None)
     def read_token(request: Request) -> Token:
         return gate.admitted(request, (Scope.READ,))
 
+    def centre_token(request: Request) -> Token:
+        return gate.admitted(request, (Scope.CENTRE,))
+
+    async def centre_body(request: Request, _token: Annotated[Token, Depends(centre_token)]) -> bytes:
+        return await _body(request)
+
     async def intake_body(request: Request, _token: Annotated[Token, Depends(intake_token)]) -> bytes:
         return await _body(request)
 
@@ -311,6 +334,8 @@ def api_app(desk: CaseDesk, keyring: Keyring, *, limit: RateLimit | None = None)
     CaseToken = Annotated[Token, Depends(case_token)]  # noqa: N806
     ReadToken = Annotated[Token, Depends(read_token)]  # noqa: N806
     Body = Annotated[bytes, Depends(intake_body)]  # noqa: N806
+    CentreToken = Annotated[Token, Depends(centre_token)]  # noqa: N806
+    CentreBody = Annotated[bytes, Depends(centre_body)]  # noqa: N806
 
     @app.post(
         "/v1/cases",
@@ -417,6 +442,72 @@ def api_app(desk: CaseDesk, keyring: Keyring, *, limit: RateLimit | None = None)
             raise ApiError(410, "the database was restored since; begin again without a cursor") from None
         return JSONResponse(page)
 
+    @app.get(
+        "/v1/statistics",
+        summary="Counts, response and satisfaction rates of a period",
+        response_model=None,
+        responses=_responses({200: "The figures"}, StatisticsOut, 422),
+    )
+    def get_statistics(
+        request: Request,
+        token: ReadToken,
+        from_: Annotated[
+            str | None, Query(alias="from", description="The first day; default: 29 days before the last.")
+        ] = None,
+        to: Annotated[str | None, Query(description="The last day, which is in; default: today.")] = None,
+        by: By = By.DAY,
+    ) -> JSONResponse:
+        unknown = sorted(set(request.query_params) - {"from", "to", "by"})
+        if unknown:
+            raise ApiError(422, _MESSAGES[422], [Problem(name[:64], "is not asked for here") for name in unknown])
+        period = _period(from_, to, desk.clock.now())
+        sight = Sight(token.depts, token.areas)
+        rows = _read(door, lambda connection: statistics(connection, period, by, sight))
+        return JSONResponse(
+            {
+                "from": period.first.isoformat(),
+                "to": period.last.isoformat(),
+                "by": by.value,
+                "satisfied_from": satisfied_from,
+                "least_n": LEAST,
+                "rows": [shown_row(row, by, satisfied_from) for row in rows],
+            }
+        )
+
+    @app.post(
+        "/v1/centre/status",
+        summary="The centre's word on an evaluation: adopted or not, and how its follow-up goes",
+        response_model=None,
+        responses=_responses({200: "Taken, now or before"}, CentreStatusOut, 400, 404, 413, 422),
+        openapi_extra=_body_of(_ref(CentreStatusIn)),
+    )
+    def post_centre_status(token: CentreToken, body: CentreBody) -> JSONResponse:
+        try:
+            said = CentreStatusIn.model_validate(_parsed(body))
+        except ValidationError as error:
+            problems = [Problem(_named(one["loc"]), str(one["msg"])) for one in error.errors()]
+            raise ApiError(422, _MESSAGES[422], problems) from None
+        if said.status is None and said.follow_up is None:
+            raise ApiError(422, _MESSAGES[422], [Problem("status", "or follow_up has to be told")])
+        identity = said.evaluation_id.replace("-", "").lower()
+        if len(identity) != _ID_LENGTH:
+            raise ApiError(422, _MESSAGES[422], [Problem("evaluation_id", "is no id of an evaluation")])
+        word = CentreWord(said.status, said.follow_up, clean(said.note, 500))
+        command = StoreCentreWord(identity, word, f"token:{token.name}", desk.clock.now())
+        known = _committed(door.submit(command))
+        if known is None:
+            raise ApiError(404, _MESSAGES[404])
+        return JSONResponse(
+            {
+                "evaluation_id": identity,
+                "changed": known.heard is Heard.NEW,
+                "status": known.adoption,
+                "follow_up": known.follow_up,
+                "note": mask_words(known.note),
+                "at": shown(known.at),
+            }
+        )
+
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     return app
 
@@ -443,6 +534,44 @@ def _written(future: Future[Verdict]) -> JSONResponse:
     if verdict is None:
         raise _unavailable("the database did not take it; ask again, which changes nothing where it did")
     return JSONResponse(_answer(verdict), verdict.status)
+
+
+def _named(path: Sequence[Any]) -> str:
+    """The field that an error is about: of a list the last step is a place in it."""
+    return next((str(step) for step in reversed(path) if isinstance(step, str)), "")[:64]
+
+
+def _committed(future: Future[R]) -> R:
+    """The result of a command, or 503."""
+    wait([future], PATIENCE)
+    if not future.done():
+        future.cancel()
+    try:
+        return future.result(0)
+    except (StoreError, FutureTimeout, CancelledError) as error:
+        log.warning("a word of the centre could not be stored", cause=type(error).__name__)
+        raise _unavailable("the database did not take it; tell it again, which changes nothing where it did") from None
+
+
+def _period(first: str | None, last: str | None, now: datetime) -> Period:
+    """The days of a question for figures."""
+    end = _day("to", last) or now.astimezone(SHANGHAI).date()
+    begin = _day("from", first) or max(date.min + timedelta(days=_USUAL_DAYS), end) - timedelta(days=_USUAL_DAYS - 1)
+    if end < begin:
+        raise ApiError(422, _MESSAGES[422], [Problem("to", "is before from")])
+    if (end - begin).days >= _MOST_DAYS:
+        raise ApiError(422, _MESSAGES[422], [Problem("from", f"{_MOST_DAYS} days are the most at once")])
+    return Period(begin, end)
+
+
+def _day(field: str, text: str | None) -> date | None:
+    if text is None:
+        return None
+    try:
+        # The other forms of ISO 8601 (20261118, 2026-W47-3) are nobody's.
+        return date.fromisoformat(text if len(text) == len("2026-11-18") else "")
+    except ValueError:
+        raise ApiError(422, _MESSAGES[422], [Problem(field, 'must be a day such as "2026-11-18"')]) from None
 
 
 def _moment(field: str, text: str | None, *, end: bool) -> datetime | None:
@@ -478,11 +607,7 @@ def _tell_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
-        problems = [
-            # Of a list the last step is a place in it; the name before it tells which field.
-            Problem(next(str(step) for step in reversed(one["loc"]) if isinstance(step, str))[:64], str(one["msg"]))
-            for one in error.errors()
-        ]
+        problems = [Problem(_named(one["loc"]), str(one["msg"])) for one in error.errors()]
         return ApiError(422, _MESSAGES[422], problems).response()
 
     @app.exception_handler(HTTPException)
@@ -496,7 +621,10 @@ def _tell_errors(app: FastAPI) -> None:
         return ApiError(500, "an error of the server; it is in its log").response()
 
 
-_SHOWN = (CaseIn, CasePatchIn, CaseAnswer, CaseOut, EvaluationsPage, ErrorOut)
+_SHOWN = (
+    *(CaseIn, CasePatchIn, CaseAnswer, CaseOut, EvaluationsPage, StatisticsOut),
+    *(CentreStatusIn, CentreStatusOut, ErrorOut),
+)
 
 
 def _ref(model: type) -> dict[str, str]:
@@ -554,6 +682,7 @@ def mount_api(
     rules: CaseRules,
     *,
     wake: Callable[[], None] | None = None,
+    satisfied_from: int = 3,
     limit: RateLimit | None = None,
 ) -> CaseDesk:
     """Serves the API under /api of an application; returns the desk at which it hands in.
@@ -562,5 +691,5 @@ def mount_api(
         wake: called when a post has made an SMS due at once.
     """
     desk = CaseDesk(door, keyring, clock, rules, wake=wake)
-    app.mount(PREFIX, api_app(desk, keyring, limit=limit))
+    app.mount(PREFIX, api_app(desk, keyring, satisfied_from=satisfied_from, limit=limit))
     return desk

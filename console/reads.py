@@ -15,15 +15,16 @@ Rules kept here:
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, false, func, or_, select, text, true, tuple_
+from sqlalchemy import Connection, and_, bindparam, false, func, select, text, tuple_
 
+from console.masking import mask_words
 from console.tokens import Scope, Token
+from console.viewer import narrowed
 from models.clock import SHANGHAI
 from models.database import EPOCH
 from models.privacy import Keyring, mask
@@ -74,29 +75,11 @@ def shown(moment: datetime | None) -> str | None:
     return None if moment is None else moment.astimezone(SHANGHAI).isoformat()
 
 
-_LIKE_A_NUMBER = re.compile(
-    r"\d{7,}"  # written in one
-    r"|1[3-9]\d[ \-]\d{4}[ \-]\d{4}|0\d{2,3}[ \-]\d{7,8}"  # or in groups; a date is none
-)
-
-
-def mask_words(words: str | None) -> str | None:
-    """Words in which whatever is as long as a telephone number is masked."""
-    if words is None:
-        return None
-    return _LIKE_A_NUMBER.sub(lambda found: mask(re.sub(r"[ \-]", "", found[0])), words)
-
-
 def _may_see(token: Token, dept_code: Any, area_code: Any) -> Any:
     """The condition of what a `read` token may see, over these columns."""
     if token.scope is not Scope.READ:
         return false()
-    conditions = []
-    if token.depts:
-        conditions.append(dept_code.in_(token.depts))
-    if token.areas:
-        conditions.append(or_(*(area_code.startswith(area, autoescape=True) for area in token.areas)))
-    return and_(true(), *conditions)
+    return narrowed(token.depts, token.areas, dept_code, area_code)
 
 
 # ── one case ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -269,6 +252,8 @@ def _evaluation(row: Any) -> dict[str, Any]:
         "area_code": row.area_code,
         "pushed_at": shown(row.pushed_at),
         "centre_status": row.centre_status,
+        "adoption": row.adoption,
+        "follow_up": row.follow_up,
     }
 
 

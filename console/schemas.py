@@ -11,18 +11,24 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.terms import Adoption, FollowUp
+
 __all__ = [
     "CASE_EXAMPLE",
+    "STATISTICS_EXAMPLE",
     "CaseAnswer",
     "CaseIn",
     "CaseOut",
     "CasePatchIn",
+    "CentreStatusIn",
+    "CentreStatusOut",
     "ErrorOut",
     "EvaluationOut",
     "EvaluationsPage",
     "FieldError",
     "InvitationOut",
     "MessageOut",
+    "StatisticsOut",
 ]
 
 CASE_EXAMPLE: dict[str, Any] = {
@@ -118,7 +124,7 @@ class CaseAnswer(BaseModel):
     invitation: Literal["waiting", "joined", "none"] = "none"
     reason: str | None = Field(None, description="Why it is asked nothing.")
     deadline: datetime | None = Field(None, description="The end of the fifth working day.")
-    provisional: bool = Field(False, description="The deadline rests on a year whose calendar is not published.")
+    provisional: bool = Field(False, description="The deadline rests on a day that is unknown or not confirmed.")
     error: str | None = None
     message: str | None = None
     fields: list[FieldError] = []
@@ -182,6 +188,121 @@ class EvaluationOut(BaseModel):
     area_code: str | None
     pushed_at: datetime | None
     centre_status: str | None
+    adoption: Literal["accepted", "not_adopted"] | None = Field(description="The centre's later word.")
+    follow_up: Literal["assigned", "in_progress", "rectified", "closed"] | None
+
+
+class IntervalOut(BaseModel):
+    """Where the true rate lies, with 95 % confidence (Wilson)."""
+
+    low: float = Field(ge=0, le=1)
+    high: float = Field(ge=0, le=1)
+
+
+class RateOut(BaseModel):
+    """`rate` and `interval` are null under n = 5."""
+
+    hits: int
+    n: int
+    rate: float | None = Field(ge=0, le=1)
+    interval: IntervalOut | None
+
+
+class DefaultsOut(BaseModel):
+    asked: int = Field(description="Default ratings of citizens who had been asked.")
+    never_asked: int
+
+
+class RatedOut(BaseModel):
+    """The ratings of one kind of subject; calls and cases are never summed."""
+
+    levels: dict[Literal["5", "4", "3", "2", "1"], int] = Field(description="Real, effective, adopted ones.")
+    satisfaction: RateOut
+    not_adopted: int = Field(description="In no other figure: 不予采纳.")
+    defaults: DefaultsOut
+
+
+class CallsOut(BaseModel):
+    ended: int
+    offered: int
+    rated: int
+
+
+class StatisticsRow(BaseModel):
+    """`call`, `case`: null where the kind is not told by this key."""
+
+    key: str = Field(description="The day, agent, department, channel or queue; empty: not told.")
+    response: RateOut = Field(description="参评率: of the invitations first asked, those with a real rating by now.")
+    calls: CallsOut
+    call: RatedOut | None
+    case: RatedOut | None
+
+
+STATISTICS_EXAMPLE: dict[str, Any] = {
+    "from": "2026-11-18",
+    "to": "2026-11-18",
+    "by": "agent",
+    "satisfied_from": 3,
+    "least_n": 5,
+    "rows": [
+        {
+            "key": "2001",
+            "response": {"hits": 40, "n": 50, "rate": 0.8, "interval": {"low": 0.6696, "high": 0.8876}},
+            "calls": {"ended": 52, "offered": 50, "rated": 38},
+            "call": {
+                "levels": {"5": 30, "4": 5, "3": 2, "2": 2, "1": 1},
+                "satisfaction": {"hits": 37, "n": 40, "rate": 0.925, "interval": {"low": 0.8014, "high": 0.9742}},
+                "not_adopted": 0,
+                "defaults": {"asked": 0, "never_asked": 0},
+            },
+            "case": None,
+        }
+    ],
+}
+
+
+class StatisticsOut(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [STATISTICS_EXAMPLE]})
+
+    from_: str = Field(alias="from", description="The first day, in Asia/Shanghai.")
+    to: str = Field(description="The last day; it is in.")
+    by: Literal["day", "agent", "dept", "channel", "queue"]
+    satisfied_from: int = Field(description="The lowest level that counts as satisfied.")
+    least_n: int = Field(description="Under so many there is no rate.")
+    rows: list[StatisticsRow]
+
+
+class CentreStatusIn(_Closed):
+    """The centre's word on an evaluation; at least one of `status` and `follow_up`."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "evaluation_id": "0199d2f4c0de7000a000000000000001",
+                    "status": "not_adopted",
+                    "note": "评价内容与办理事项无关",
+                }
+            ]
+        },
+    )
+
+    evaluation_id: str = Field(description="The evaluationId as it was pushed.", pattern="^[0-9A-Fa-f-]{32,36}$")
+    status: Adoption | None = Field(None, description="accepted 采纳, not_adopted 不予采纳: it leaves the figures.")
+    follow_up: FollowUp | None = Field(None, description="差评整改.")
+    note: str | None = Field(None, max_length=500, description="Why, in the centre's words.")
+
+
+class CentreStatusOut(BaseModel):
+    """What is known of the evaluation from here on."""
+
+    evaluation_id: str
+    changed: bool = Field(description="False: it was known.")
+    status: Adoption | None
+    follow_up: FollowUp | None
+    note: str | None
+    at: datetime | None
 
 
 class CaseOut(BaseModel):

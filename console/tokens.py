@@ -22,9 +22,10 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, insert, select, update
 
+from console.auditing import Action, Executes, note
 from models.errors import StoreError
 from models.ids import new_id
-from models.tables import api_tokens, audit
+from models.tables import api_tokens
 from models.terms import Actor
 
 __all__ = ["NAME", "Scope", "Token", "TokenExists", "add_token", "find_token", "list_tokens", "revoke_token"]
@@ -77,13 +78,14 @@ def find_token(connection: Connection, secret: str) -> Token | None:
 
 
 def add_token(
-    connection: Connection,
+    connection: Executes,
     now: datetime,
     name: str,
     scope: Scope,
     *,
     depts: Sequence[str] = (),
     areas: Sequence[str] = (),
+    actor: str = Actor.COMMAND_LINE.value,
 ) -> str:
     """Makes a token and returns its secret, which nobody can show again.
 
@@ -106,18 +108,18 @@ def add_token(
         connection.execute(insert(api_tokens).values(id=new_id(), name=name, **values))
     else:
         connection.execute(update(api_tokens).where(api_tokens.c.id == known.id).values(**values))
-    _audit(connection, now, "token.added", f"{name}: {scope.value}")
+    note(connection, now, actor, Action.TOKEN_ADDED, detail=f"{name}: {scope.value}")
     return secret
 
 
-def revoke_token(connection: Connection, now: datetime, name: str) -> bool:
+def revoke_token(connection: Executes, now: datetime, name: str, *, actor: str = Actor.COMMAND_LINE.value) -> bool:
     """Ends a token at once; False: none of this name is in use."""
     ended = connection.execute(
         update(api_tokens).where(api_tokens.c.name == name, api_tokens.c.revoked_at.is_(None)).values(revoked_at=now)
     )
     if ended.rowcount == 0:
         return False
-    _audit(connection, now, "token.revoked", name)
+    note(connection, now, actor, Action.TOKEN_REVOKED, detail=name)
     return True
 
 
@@ -136,10 +138,4 @@ def _token(row: object) -> Token:
         tuple(json.loads(values["areas"] or "[]")),
         values["created_at"],
         values["revoked_at"],
-    )
-
-
-def _audit(connection: Connection, now: datetime, action: str, detail: str) -> None:
-    connection.execute(
-        insert(audit).values(id=new_id(), at=now, actor=Actor.COMMAND_LINE.value, action=action, detail=detail)
     )

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from sqlalchemy import bindparam, exists, func, or_, select, update
 
+from intake.counted import ASKED_NAMES, ASKED_SET, UNTOLD, asked_values, asked_whose, lock_invitations, note_invitation
 from intake.outgoing import AGAIN_SEGMENTS, ASKS, STATE, TRIES, UNDELIVERED, Unsent, leave_unsent
 from intake.receipts import GIVEN_UP, SENT_AGAIN, Matched, Noted, ReceiptRules, look_again, settle_answered
 from models.door import Many, Priority, Unit
@@ -190,6 +191,14 @@ def _put_back(unit: Unit, given_back: Sequence[GivenBack], owner: str, now: date
     back: list[tuple[Any, ...]] = []
     failed: list[tuple[Any, ...]] = []
     unasked: list[tuple[Any, ...]] = []
+    invited = lock_invitations(
+        unit,
+        {
+            row.invitation_id
+            for row in rows
+            if row.kind == MessageKind.INVITATION.value and row.invitation_id is not None
+        },
+    )
     for row in rows:
         given = by_id[row.id]
         counts = given.not_before is not None
@@ -206,13 +215,18 @@ def _put_back(unit: Unit, given_back: Sequence[GivenBack], owner: str, now: date
                 now,
             )
         )
-        if never_sent and row.kind == MessageKind.INVITATION.value and row.invitation_id is not None:
-            asked_now = row.asked_by == "sms" and row.first_asked_at == row.handed_at
+        asking = invited.get(row.invitation_id) if never_sent else None
+        if asking is not None and asking.state == InvitationState.ASKED.value:
+            asked_now = asking.asked_by == "sms" and asking.first_asked_at == row.handed_at
+            if asked_now:
+                note_invitation(unit, -1, asking)
+            whose = None if asked_now else asked_whose(asking)
             unasked.append(
                 (
                     row.invitation_id,
-                    None if asked_now else row.asked_by,
-                    None if asked_now else row.first_asked_at,
+                    None if asked_now else asking.asked_by,
+                    None if asked_now else asking.first_asked_at,
+                    *(UNTOLD if whose is None else asked_values(whose)),
                     row.not_after,
                     now,
                 )
@@ -233,8 +247,6 @@ _OF_OWNER = Read(
         messages.c.not_after,
         messages.c.handed_at,
         messages.c.invitation_id,
-        invitations.c.asked_by,
-        invitations.c.first_asked_at,
         exists()
         .where(
             segments.c.message_id == messages.c.id,
@@ -242,8 +254,6 @@ _OF_OWNER = Read(
         )
         .label("sent"),
     )
-    .select_from(messages)
-    .outerjoin(invitations, invitations.c.id == messages.c.invitation_id)
     .where(
         messages.c.state == MessageState.HANDED.value,
         messages.c.lease_owner == bindparam("owner"),
@@ -280,11 +290,12 @@ _UNASKED = Many(
         state=InvitationState.WAITING.value,
         asked_by=bindparam("how"),
         first_asked_at=bindparam("first"),
+        **ASKED_SET,
         due_at=None,
         not_after=bindparam("until"),
         changed_at=bindparam("at"),
     ),
-    ("invitation", "how", "first", "until", "at"),
+    ("invitation", "how", "first", *ASKED_NAMES, "until", "at"),
 )
 """No link took its SMS after all: nobody was asked by it."""
 

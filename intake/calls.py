@@ -13,6 +13,7 @@ from typing import ClassVar
 from sqlalchemy import bindparam, or_, update
 
 from intake.asking import OptOut, is_open
+from intake.counted import reasons_given
 from intake.decide import (
     CaseVerdict,
     Effective,
@@ -87,13 +88,13 @@ class RateCall:
             case = record.known_cases[told.facts.case_no or ""]
         record.rating(told, self.satisfaction, self.raw_input, asking.id, call)
         keys = [self._rate_call(record, call)]
-        record.rated_by_voice(told, asking, own=True)
+        record.rated_by_voice(told, asking, call, own=True)
         pushed = []
         if case is not None:
             keys.append(self._rate_case(record, case))
             pushed.append(keys[-1])
             if case.asking is not None:
-                record.rated_by_voice(told, case.asking, own=case.asking is asking)
+                record.rated_by_voice(told, case.asking, call, own=case.asking is asking)
         if pushes_call(told.rules.push_calls, case_carries_it=bool(pushed)):
             pushed.append(keys[0])
         for key in pushed:
@@ -204,7 +205,8 @@ class EndCall:
         if case is not None and case.asking is None and is_open(asking.state):
             record.join_case(told, case, asking)
         if asking.state is InvitationState.WAITING:
-            record.asked_by_voice(told, asking, due_at if asking.kind is SubjectKind.CALL else None, asked_at)
+            due = due_at if asking.kind is SubjectKind.CALL else None
+            record.asked_by_voice(told, asking, due, asked_at, call.whose)
             if skipped:
                 record.end(told, asking, InvitationState.EXPIRED, "skipped")
         return asking.state is InvitationState.WAITING
@@ -231,6 +233,10 @@ class GiveReason:
 
     @classmethod
     def run(cls, unit: Unit, commands: Sequence[GiveReason]) -> list[None]:
+        reasons_given(
+            unit,
+            {(key.subject_id, key.assess_number): ",".join(c.codes) for c in commands for key in c.stored.keys},
+        )
         unit.many(_REASON_OF_RATING, [(c.stored.rating_id, ",".join(c.codes)) for c in commands])
         unit.many(
             _REASON_OF_EVALUATION,

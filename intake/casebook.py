@@ -26,6 +26,7 @@ from intake.record import UNSENT_AFTER
 from intake.reminders import REMIND
 from models.door import Bulk, Many, Unit
 from models.privacy import SealedNumber
+from models.rollups import Whose
 from models.tables import (
     audit,
     calls,
@@ -672,6 +673,16 @@ class CaseBook:
     ) -> None:
         """The rating of its batch or theme, as seen from a case that came later."""
         content, key = case.content, (case.subject_id, 1)
+        area = content.area_code or rules.area_code
+        self.unit.deltas.evaluation(
+            1,
+            Whose(SubjectKind.CASE, dept=content.dept_code, area=area),
+            rating.rated_at,
+            rating.satisfaction,
+            Channel(rating.channel),
+            Origin.CITIZEN,
+            reasons=rating.reasons,
+        )
         self._evaluations.append(
             (
                 *key,
@@ -693,7 +704,7 @@ class CaseBook:
                 content.task_code,
                 content.task_name,
                 rules.service_name,
-                content.area_code or rules.area_code,
+                area,
                 now,
             )
         )

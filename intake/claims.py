@@ -14,11 +14,13 @@ from typing import Any, ClassVar
 
 from sqlalchemy import Integer, Select, and_, bindparam, delete, exists, func, or_, select, union_all, update
 
+from intake.counted import ASKED_NAMES, ASKED_SET, asked_values, asked_whose, lock_invitations, whom_they_ask
 from intake.outgoing import OUR_OWN_ACCORD, Unsent, leave_unsent
 from models.door import Bulk, Many, Priority, Unit
 from models.reads import Read, any_of
+from models.rollups import Whose
 from models.tables import invitations, messages, opt_outs, segments
-from models.terms import InvitationState, MessageKind, MessageState, SegmentState
+from models.terms import InvitationState, MessageKind, MessageState, SegmentState, SubjectKind
 
 __all__ = ["ClaimMessages", "Claimed", "HandedSegment", "Terms", "ToSend", "Unsendable"]
 
@@ -73,13 +75,14 @@ class Terms:
     """Under which rules a link is given messages.
 
     `lease`: how long one handed may stay without a word; `opening(t)`: t itself where what we send of our own accord
-    may go, else when it may go next; `life`: how long a call's SMS invitation lives.
+    may go, else when it may go next; `life`: how long a call's SMS invitation lives; `area`: of a case that tells none.
     """
 
     owner: str
     lease: timedelta
     life: timedelta
     opening: Callable[[datetime], datetime]
+    area: str | None = None
 
 
 # ── what is due ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -124,8 +127,6 @@ def _due_of(whose: str) -> Select[Any]:
             invitations.c.kind.label("invitation_kind"),
             invitations.c.state.label("invitation_state"),
             invitations.c.muted,
-            invitations.c.first_asked_at,
-            invitations.c.asked_by,
             _REFUSED.label("refused"),
         )
         .select_from(messages)
@@ -204,9 +205,10 @@ _ASKED = Many(
         first_asked_at=bindparam("first"),
         due_at=bindparam("due"),
         not_after=None,
+        **ASKED_SET,
         changed_at=bindparam("at"),
     ),
-    ("invitation", "how", "first", "due", "at"),
+    ("invitation", "how", "first", "due", *ASKED_NAMES, "at"),
 )
 _POSTPONE = Many(
     update(messages)
@@ -291,10 +293,22 @@ class _Claim:
         self.fresh: list[tuple[Any, ...]] = []
         self.again: list[tuple[Any, ...]] = []
         self.asked: list[tuple[Any, ...]] = []
+        self.invitations: dict[str, Any] = {}
+        self.counted: list[tuple[Whose, bool]] = []
+        self.whose: Mapping[str, Whose] = {}
 
     def load(self, unit: Unit) -> None:
         for row in _TRIED.rows(unit, values=[row.id for row in self.rows if row.text is not None]):
             self.tried.setdefault(row.message_id, {})[row.number] = row.state
+        fresh = {
+            row.invitation_id
+            for row in self.rows
+            if row.kind == MessageKind.INVITATION.value and row.invitation_state == InvitationState.WAITING.value
+        }
+        # As they are now: another process may have rated one since its message was read.
+        self.invitations = lock_invitations(unit, fresh)
+        never = [one.id for one in self.invitations.values() if one.first_asked_at is None]
+        self.whose = whom_they_ask(unit, never, self.command.terms.area)
 
     def decide(self) -> None:
         command = self.command
@@ -364,14 +378,19 @@ class _Claim:
                 self.again.append((row.id, segment.number, command.link, now))
             else:
                 self.fresh.append((row.id, segment.number, SegmentState.HANDED.value, command.link, now))
-        if kind is MessageKind.INVITATION and row.invitation_state == InvitationState.WAITING.value:
+        asking = self.invitations.get(row.invitation_id) if kind is MessageKind.INVITATION else None
+        if asking is not None and asking.state == InvitationState.WAITING.value:
+            whose = asked_whose(asking) or self.whose.get(asking.id) or Whose(SubjectKind(asking.kind))
+            if asking.first_asked_at is None:
+                self.counted.append((whose, asking.responded_at is not None))
             self.asked.append(
                 (
                     row.invitation_id,
-                    row.asked_by or "sms",
-                    row.first_asked_at or now,
+                    asking.asked_by or "sms",
+                    asking.first_asked_at or now,
                     # A case that joined the call's asking has its own deadline: the longer life counts.
                     max(now + terms.life, row.not_after or now) if row.invitation_kind == "call" else None,
+                    *asked_values(whose),
                     now,
                 )
             )
@@ -396,3 +415,5 @@ class _Claim:
         unit.insert(_SEGMENTS, self.fresh)
         unit.many(_SEGMENT_AGAIN, self.again)
         unit.many(_ASKED, self.asked)
+        for whose, responded in self.counted:
+            unit.deltas.invitation(1, whose, self.command.now, "sms", responded=responded)

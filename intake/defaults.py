@@ -37,6 +37,7 @@ from intake.pauses import OUR_CLOCK, Trust, why_paused
 from models.door import Bulk, Many, Priority, Unit
 from models.ids import new_id
 from models.reads import Read, any_of, one_of
+from models.rollups import Whose
 from models.tables import (
     audit,
     cases,
@@ -51,6 +52,7 @@ from models.tables import (
 from models.terms import (
     Actor,
     Channel,
+    DefaultReason,
     InvitationState,
     MessageState,
     Origin,
@@ -89,9 +91,9 @@ class Verdict(StrEnum):
 
     DEFAULT = "default"
     WAIT = "wait"
-    RATED = "rated"
-    WITHDRAWN = "withdrawn"
-    SWITCHED_OFF = "switched_off"
+    RATED = DefaultReason.RATED.value
+    WITHDRAWN = DefaultReason.WITHDRAWN.value
+    SWITCHED_OFF = DefaultReason.SWITCHED_OFF.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,7 @@ _INVITATIONS = Read(
         invitations.c.id,
         invitations.c.state,
         invitations.c.key_map,
+        invitations.c.first_asked_at,
         invitations.c.created_at,
     )
     .select_from(invitation_members)
@@ -202,6 +205,7 @@ _EVALUATIONS = Bulk(
         "service_name",
         "area_code",
         "created_at",
+        "asked",
     ),
 )
 _OUTBOX = Bulk(outbox, ("evaluation_id", "subject_id", "assess_number", "state", "not_before", "tries", "created_at"))
@@ -322,6 +326,16 @@ class _Group:
         invitation = self.invitations.get(row.subject_id)
         rating_id, evaluation_id = new_id(), new_id()
         key = (row.subject_id, 1)
+        asked = invitation is not None and invitation.first_asked_at is not None
+        self.unit.deltas.evaluation(
+            1,
+            Whose(SubjectKind.CASE, dept=row.dept_code, area=row.area_code or rules.area_code),
+            row.deadline,
+            LEVEL,
+            Channel.SYSTEM,
+            Origin.DEFAULT,
+            asked=asked,
+        )
         return (
             (
                 rating_id,
@@ -359,6 +373,7 @@ class _Group:
                 rules.service_name,
                 row.area_code or rules.area_code,
                 now,
+                asked,
             ),
             (evaluation_id, *key, OutboxState.WAITING.value, now, 0, now),
             ("evaluation", *key, now),

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 from sqlalchemy import Connection, delete, func, insert, select
 
+from intake.calendars import deadlines_pending
 from models.door import Priority, Unit
 from models.ids import new_id
 from models.reads import Read
@@ -67,7 +68,7 @@ def why_paused(unit: Unit, now: datetime, trust: Trust) -> str | None:
         theirs: Any = unit.execute(select(func.clock_timestamp())).scalar()
         if now - theirs > AHEAD:
             return "clock_ahead_of_database"
-    return None
+    return "deadlines_pending" if deadlines_pending(unit) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,16 +28,17 @@ from models.door import Many, Priority, Unit
 from models.tables import Id, UtcTime, cases, evaluations, invitation_members, invitations
 from models.terms import DefaultReason, InvitationState, Origin
 
-__all__ = ["GROUP", "RecomputeDeadlines", "Recomputed"]
+__all__ = ["GROUP", "NEXT", "RecomputeDeadlines", "Recomputed"]
 
 GROUP = 64
 _ALONE = text(f"SELECT pg_try_advisory_xact_lock({0x4875_6991})")
 _FIRST_ID = "0" * 32
-_PHASES = {
+_PHASES: dict[str, tuple[Any, Any]] = {
     "final": (cases.c.default_at, cases.c.default_at.is_not(None)),
-    "provisional": (cases.c.deadline, cases.c.provisional),
+    # As the index says it: for a column of truth values SQLAlchemy writes "= 1" on SQLite, and no index fits that.
+    "provisional": (cases.c.deadline, text("cases.provisional")),
 }
-_NEXT = {
+NEXT = {
     phase: select(moment.label("moment"), cases.c.subject_id)
     .where(
         condition,
@@ -48,6 +49,7 @@ _NEXT = {
     .limit(GROUP)
     for phase, (moment, condition) in _PHASES.items()
 }
+"""The next group of each phase."""
 _LOAD = (
     select(
         cases.c.subject_id,
@@ -132,7 +134,7 @@ class RecomputeDeadlines:
         word, progress = read_word(unit, VERSION), Progress.load(unit)
         if word == read_word(unit, APPLIED) or word is None or progress is None:
             return Recomputed(total=progress)  # another one has just done the last
-        found = list(unit.execute(_NEXT[progress.phase], _from(progress)))
+        found = list(unit.execute(NEXT[progress.phase], _from(progress)))
         done = self._compute(unit, days, [row.subject_id for row in found])
         progress = _added(progress, done)
         left = True

@@ -14,6 +14,16 @@ from typing import Any
 from sqlalchemy import Boolean, Select, String, and_, bindparam, case, delete, func, or_, select, tuple_, update
 
 from intake.asking import OptOut, is_open
+from intake.counted import (
+    ASKED_COLUMNS,
+    ASKED_NAMES,
+    ASKED_SET,
+    EVALUATION_COLUMNS,
+    UNTOLD,
+    asked_values,
+    asked_whose,
+    no_longer_effective,
+)
 from intake.deadlines import DeadlineRules, Due
 from intake.decide import Effective, PushCalls, merged_outcome
 from intake.endings import Ending, end_invitations, stop_sending
@@ -24,6 +34,7 @@ from intake.workdays import WorkingDays
 from models.door import Bulk, Many, Unit
 from models.ids import new_id
 from models.privacy import SealedNumber
+from models.rollups import Whose
 from models.tables import (
     UtcTime,
     audit,
@@ -170,6 +181,8 @@ class Asking:
     """An invitation that asks about a call or a case of the group.
 
     `open_members`: subjects of it that are neither rated nor withdrawn; `calls`: how many of its members are calls.
+    `asked`: what it counts for since it was first asked, at `first_asked_at` and `asked_by`; `responded`: it has a
+    real rating.
     """
 
     id: str
@@ -178,14 +191,22 @@ class Asking:
     created_at: datetime
     open_members: int = 0
     calls: int = 0
+    asked: Whose | None = None
+    first_asked_at: datetime | None = None
+    asked_by: str | None = None
+    responded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class KnownCall:
+    """`whose`, `ended_at`: what it counts for, and when."""
+
     subject_id: str
     outcome: CallOutcome
     effective: Effective | None
     asking: Asking | None
+    whose: Whose
+    ended_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,11 +266,13 @@ _INVITATIONS = Bulk(
         "changed_at",
         "not_after",
         "ended_at",
+        "responded_at",
+        *ASKED_COLUMNS,
     ),
 )
 _MEMBERS = Bulk(invitation_members)
 _RATINGS = Bulk(ratings)
-_EVALUATIONS = Bulk(evaluations)
+_EVALUATIONS = Bulk(evaluations, EVALUATION_COLUMNS)
 _OUTBOX = Bulk(outbox)
 FEED = Bulk(feed, ("kind", "subject_id", "assess_number", "at"))
 _AUDIT = Bulk(audit)
@@ -264,6 +287,11 @@ _CALL_OUTCOME = Many(
     .values(outcome=bindparam("new_outcome"), offered_at=bindparam("offered"), ended_at=bindparam("ended")),
     ("subject", "rates", "new_outcome", "offered", "ended"),
 )
+_FIRST_ASKED: dict[str, Any] = {
+    # What was counted when it was first asked stays.
+    name: case((invitations.c.first_asked_at.is_(None), told), else_=invitations.c[name])
+    for name, told in ASKED_SET.items()
+}
 _ASKED_BY_VOICE = Many(
     update(invitations)
     # What was handed to a link, or has ended, since we looked is not made due again.
@@ -275,9 +303,10 @@ _ASKED_BY_VOICE = Many(
         ),
         first_asked_at=func.coalesce(invitations.c.first_asked_at, bindparam("asked", type_=UtcTime)),
         asked_by=func.coalesce(invitations.c.asked_by, bindparam("how", type_=String)),
+        **_FIRST_ASKED,
         changed_at=bindparam("at"),
     ),
-    ("invitation", "due", "asked", "how", "at"),
+    ("invitation", "due", "asked", "how", *ASKED_NAMES, "at"),
 )
 _RATED_BY_VOICE = Many(
     update(invitations)
@@ -294,11 +323,20 @@ _RATED_BY_VOICE = Many(
         number_key_id=None,
         first_asked_at=func.coalesce(invitations.c.first_asked_at, bindparam("asked", type_=UtcTime)),
         asked_by=func.coalesce(invitations.c.asked_by, bindparam("how", type_=String)),
+        **_FIRST_ASKED,
+        responded_at=func.coalesce(invitations.c.responded_at, bindparam("at", type_=UtcTime)),
         ended_at=bindparam("at"),
         changed_at=bindparam("at"),
     ),
-    ("invitation", "asked", "how", "at"),
+    ("invitation", "asked", "how", *ASKED_NAMES, "at"),
 )
+_RESPONDED = Many(
+    update(invitations)
+    .where(invitations.c.id == bindparam("invitation"), invitations.c.responded_at.is_(None))
+    .values(responded_at=bindparam("at")),
+    ("invitation", "at"),
+)
+"""One of several whom it asks about was rated; it goes on."""
 _LEAVE = Many(
     delete(invitation_members).where(
         invitation_members.c.invitation_id == bindparam("invitation"),
@@ -326,6 +364,11 @@ _SELECT_CALLS: Select[Any] = (
         call_keys.c.call_key,
         call_keys.c.subject_id,
         calls.c.outcome,
+        calls.c.agent,
+        calls.c.queue,
+        calls.c.dept,
+        calls.c.area_code,
+        func.coalesce(calls.c.ended_at, calls.c.created_at).label("ended_at"),
         invitation_members.c.invitation_id,
         *_EFFECTIVE_COLUMNS,
     )
@@ -334,9 +377,21 @@ _SELECT_CALLS: Select[Any] = (
     .outerjoin(invitation_members, invitation_members.c.subject_id == call_keys.c.subject_id)
     .outerjoin(evaluations, and_(evaluations.c.subject_id == call_keys.c.subject_id, evaluations.c.effective))
     .where(call_keys.c.call_key.in_(bindparam("keys", expanding=True)))
+    .order_by(call_keys.c.call_key)
+    # Its outcome may change: what leaves the figures is what is there.
+    .with_for_update(of=calls)
 )
 _SELECT_ASKINGS: Select[Any] = (
-    select(invitations.c.id, invitations.c.kind, invitations.c.state, invitations.c.created_at)
+    select(
+        invitations.c.id,
+        invitations.c.kind,
+        invitations.c.state,
+        invitations.c.created_at,
+        invitations.c.first_asked_at,
+        invitations.c.asked_by,
+        invitations.c.responded_at,
+        *(invitations.c[name] for name in ASKED_COLUMNS),
+    )
     .where(invitations.c.id.in_(bindparam("ids", expanding=True)))
     .order_by(invitations.c.id)
     .with_for_update()
@@ -416,6 +471,7 @@ class Record:
         self.outcomes: list[tuple[Any, ...]] = []
         self.asked: list[tuple[Any, ...]] = []
         self.rated: list[tuple[Any, ...]] = []
+        self.responded: list[tuple[Any, ...]] = []
         self.left: list[tuple[Any, ...]] = []
         self.reminds: list[tuple[Asking, datetime]] = []
         self.endings: list[Ending] = []
@@ -429,7 +485,14 @@ class Record:
             asking = self._askings.get(row.invitation_id)
             if (twice := known.get(row.call_key)) is not None:
                 asking = _current(twice.asking, asking)
-            known[row.call_key] = KnownCall(row.subject_id, CallOutcome(row.outcome), _effective(row), asking)
+            known[row.call_key] = KnownCall(
+                row.subject_id,
+                CallOutcome(row.outcome),
+                _effective(row),
+                asking,
+                Whose(SubjectKind.CALL, row.agent, row.queue, row.dept, row.area_code),
+                row.ended_at,
+            )
         return known
 
     def _load_askings(self, ids: set[str]) -> None:
@@ -438,7 +501,16 @@ class Record:
         if not wanted:
             return
         for row in self.unit.execute(_SELECT_ASKINGS, {"ids": wanted}):
-            self._askings[row.id] = Asking(row.id, SubjectKind(row.kind), InvitationState(row.state), row.created_at)
+            self._askings[row.id] = Asking(
+                row.id,
+                SubjectKind(row.kind),
+                InvitationState(row.state),
+                row.created_at,
+                asked=asked_whose(row),
+                first_asked_at=row.first_asked_at,
+                asked_by=row.asked_by,
+                responded=row.responded_at is not None,
+            )
         for identity, members in count_members(self.unit, wanted).items():
             asking = self._askings[identity]
             asking.open_members, asking.calls = members.open, members.calls
@@ -517,9 +589,11 @@ class Record:
             merged = merged_outcome(known.outcome, outcome)
             rates = merged is CallOutcome.RATED
             self.outcomes.append((known.subject_id, rates, merged.value, offered, told.ended_at))
-            known = replace(known, outcome=merged)
+            self.unit.deltas.call(-1, known.whose, known.ended_at, known.outcome)
+            known = replace(known, outcome=merged, ended_at=told.ended_at)
         else:
-            known = KnownCall(told.ids.call, outcome, None, None)
+            whose = Whose(SubjectKind.CALL, facts.agent, facts.queue, facts.dept, told.rules.area_code)
+            known = KnownCall(told.ids.call, outcome, None, None, whose, told.ended_at)
             self.inserts[_CALL_KEYS].append((facts.call_key, known.subject_id))
             self.inserts[_CALLS].append(
                 (
@@ -536,8 +610,10 @@ class Record:
                     offered,
                     told.ended_at,
                     told.now,
+                    whose.area,
                 )
             )
+        self.unit.deltas.call(1, known.whose, known.ended_at, known.outcome)
         self.known_calls[facts.call_key] = known
         return known
 
@@ -588,6 +664,11 @@ class Record:
     ) -> Asking:
         """An invitation of its own for a call that has none."""
         facts, identity = told.facts, told.ids.invitation
+        asking = self._askings[identity] = Asking(identity, SubjectKind.CALL, state, told.now)
+        if asked_at is not None:
+            self._first_asked(asking, call.whose, asked_at)
+        if state is InvitationState.RATED:
+            self._responded(asking)
         # The number stands with an invitation only while something may be sent; the call keeps its own.
         number = told.number if due_at is not None else None
         self.inserts[_INVITATIONS].append(
@@ -606,9 +687,10 @@ class Record:
                 told.now,
                 None if due_at is None else told.ended_at + UNSENT_AFTER,
                 told.now if due_at is None else None,
+                told.now if asking.responded else None,
+                *(UNTOLD if asking.asked is None else asked_values(asking.asked)),
             )
         )
-        asking = self._askings[identity] = Asking(identity, SubjectKind.CALL, state, told.now)
         self.join_call(told, call, asking)
         return asking
 
@@ -631,25 +713,56 @@ class Record:
         assert told.facts.case_no is not None
         self.known_cases[told.facts.case_no] = replace(self.known_cases[told.facts.case_no], asking=asking)
 
-    def asked_by_voice(self, told: Told, asking: Asking, due_at: datetime | None, asked_at: datetime | None) -> None:
+    def asked_by_voice(
+        self, told: Told, asking: Asking, due_at: datetime | None, asked_at: datetime | None, whose: Whose
+    ) -> None:
         """The question was put in a call, too; None: it is due as it was."""
         how = "voice" if asked_at is not None else None
-        self.asked.append((asking.id, due_at, asked_at, how, told.now))
+        values = UNTOLD if asked_at is None else asked_values(whose)
+        self.asked.append((asking.id, due_at, asked_at, how, *values, told.now))
+        if asked_at is not None:
+            self._first_asked(asking, whose, asked_at)
 
-    def rated_by_voice(self, told: Told, asking: Asking, *, own: bool) -> None:
+    def _first_asked(self, asking: Asking, whose: Whose, at: datetime) -> None:
+        """It was asked by voice: counted, unless it was asked before."""
+        if asking.first_asked_at is None:
+            asking.asked, asking.first_asked_at, asking.asked_by = whose, at, "voice"
+            self.unit.deltas.invitation(1, whose, at, "voice", responded=asking.responded)
+
+    def _responded(self, asking: Asking) -> bool:
+        """It has a real rating: counted once, where it was asked."""
+        if asking.responded:
+            return False
+        asking.responded = True
+        if asking.asked is not None and asking.first_asked_at is not None:
+            for count, responded in ((-1, False), (1, True)):
+                self.unit.deltas.invitation(
+                    count, asking.asked, asking.first_asked_at, asking.asked_by, responded=responded
+                )
+        return True
+
+    def rated_by_voice(self, told: Told, asking: Asking, call: KnownCall, *, own: bool) -> None:
         """A member was rated in a call. With the last one the invitation is rated, and nothing more is sent.
 
         Args:
             own: the call was asked about by this invitation, so it was put in the call.
         """
         asking.open_members -= 1
-        if asking.open_members > 0 or asking.state is InvitationState.RATED:
+        if asking.state is InvitationState.RATED:
             return
         if not own and not is_open(asking.state):  # it ended before, and nobody was asked by it again
             return
+        if asking.open_members > 0:
+            if self._responded(asking):
+                self.responded.append((asking.id, told.now))
+            return
         asking.state = InvitationState.RATED
-        asked = (told.facts.at, "voice") if own else (None, None)
-        self.rated.append((asking.id, *asked, told.now))
+        values: tuple[Any, ...] = (None, None, *UNTOLD)
+        if own:
+            values = (told.facts.at, "voice", *asked_values(call.whose))
+            self._first_asked(asking, call.whose, told.facts.at)
+        self._responded(asking)
+        self.rated.append((asking.id, *values, told.now))
 
     def end(self, told: Told, asking: Asking, state: InvitationState, reason: str) -> None:
         """Nothing more is sent."""
@@ -689,6 +802,10 @@ class Record:
     ) -> None:
         """The rating as seen from one subject; what the case itself says of department and agent comes first."""
         facts = told.facts
+        agent, dept = (case and case.agent) or facts.agent, (case and case.dept_code) or facts.dept
+        area = (case and case.area_code) or told.rules.area_code
+        whose = Whose(kind, agent, facts.queue, dept, area)
+        self.unit.deltas.evaluation(1, whose, told.now, satisfaction, Channel.KEYPAD, Origin.CITIZEN)
         self.inserts[_EVALUATIONS].append(
             (
                 key.subject_id,
@@ -705,14 +822,14 @@ class Record:
                 told.now,
                 project,
                 _CASE_CLOSING,
-                (case and case.agent) or facts.agent,
+                agent,
                 facts.queue,
-                (case and case.dept_code) or facts.dept,
+                dept,
                 case.dept_name if case else None,
                 case.task_code if case else None,
                 case.task_name if case else None,
                 told.rules.service_name,
-                (case and case.area_code) or told.rules.area_code,
+                area,
                 None,
                 None,
                 told.now,
@@ -745,6 +862,7 @@ class Record:
 
     def store(self) -> None:
         unit = self.unit
+        no_longer_effective(unit, set(self.superseded))
         unit.many(_NO_LONGER_EFFECTIVE, self.superseded)
         unit.many(_LEAVE, self.left)
         for bulk, rows in self.inserts.items():
@@ -753,6 +871,7 @@ class Record:
         unit.many(REMIND, [(asking.id, at) for asking, at in self.reminds if asking.state is not InvitationState.RATED])
         unit.many(_CALL_OUTCOME, self.outcomes)
         unit.many(_ASKED_BY_VOICE, self.asked)
+        unit.many(_RESPONDED, self.responded)
         end_invitations(unit, self.endings)
         if self.rated:
             unit.many(_RATED_BY_VOICE, self.rated)

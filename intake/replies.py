@@ -32,6 +32,7 @@ from intake.conversation import (
     decide,
     which_invitation,
 )
+from intake.counted import asked_values, asked_whose, note_invitation
 from intake.decide import PushCalls, pushes_call
 from intake.endings import Ending
 from intake.names import project_no, project_no_of_call
@@ -42,6 +43,7 @@ from intake.standing import KnownInvitation, Member, load_invitations
 from intake.unread import Given, load_given
 from models.door import Priority, Unit
 from models.ids import new_id
+from models.rollups import Whose
 from models.tables import (
     codes,
     messages,
@@ -339,7 +341,11 @@ class _Wave:
         # Of one that has ended before, only what is still queued goes; its end stays.
         self.rows.endings.append(Ending(known.id, InvitationState.RATED, None, now))
         asked_at = invitation.first_asked_at or row.created_at
-        self.rows.rated.append((known.id, rating_id, asked_at, invitation.asked_by or Channel.SMS.value, now))
+        asked_by = invitation.asked_by or Channel.SMS.value
+        whose = asked_whose(invitation) or known.whose(command.rules.area_code)
+        note_invitation(self.unit, -1, invitation)
+        self.unit.deltas.invitation(1, whose, asked_at, asked_by, responded=True)
+        self.rows.rated.append((known.id, rating_id, asked_at, asked_by, *asked_values(whose), now))
         self._audit(command, "rating.stored", given[0][0].row.subject_id, "late" if decision.late else None)
         return bool(pushed) and not decision.hold
 
@@ -356,6 +362,19 @@ class _Wave:
         # A case answered in a call takes from the call what it does not say itself (intake/record.py).
         call = next((one.row for one in known.members if one.kind is SubjectKind.CALL), None)
         of_call = member.kind is SubjectKind.CALL
+        agent = facts.agent or (call.call_agent if call is not None else None)
+        queue = call.queue if call is not None else None
+        dept = facts.dept_code or (call.dept if call is not None else None)
+        area = facts.area_code or rules.area_code
+        assert decision.rate is not None
+        self.unit.deltas.evaluation(
+            1,
+            Whose(member.kind, agent, queue, dept, area),
+            row.created_at,
+            decision.rate,
+            Channel.SMS,
+            Origin.CITIZEN,
+        )
         evaluation_id = new_id()
         self.rows.evaluations.append(
             (
@@ -373,14 +392,14 @@ class _Wave:
                 row.created_at,
                 project_no_of_call(facts.call_key) if of_call else project_no(facts.case_no),
                 1 if of_call else facts.service_number,
-                facts.agent or (call.call_agent if call is not None else None),
-                call.queue if call is not None else None,
-                facts.dept_code or (call.dept if call is not None else None),
+                agent,
+                queue,
+                dept,
                 facts.dept_name,
                 facts.task_code,
                 facts.task_name,
                 rules.service_name,
-                facts.area_code or rules.area_code,
+                area,
                 None,
                 None,
                 command.now,

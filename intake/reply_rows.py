@@ -6,18 +6,30 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, func, select, update
 
+from intake.counted import ASKED_NAMES, ASKED_SET, EVALUATION_COLUMNS, no_longer_effective, reasons_given
 from intake.endings import Ending, end_invitations
 from intake.outgoing import NewMessage, queue_messages
 from models.door import Bulk, Many, Unit
-from models.tables import audit, evaluations, feed, invitations, messages, opt_outs, outbox, ratings, remarks
+from models.tables import (
+    UtcTime,
+    audit,
+    evaluations,
+    feed,
+    invitations,
+    messages,
+    opt_outs,
+    outbox,
+    ratings,
+    remarks,
+)
 from models.terms import InvitationState, MessageKind, MessageState, OutboxState
 
 __all__ = ["Rows"]
 
 _RATINGS = Bulk(ratings)
-_EVALUATIONS = Bulk(evaluations)
+_EVALUATIONS = Bulk(evaluations, EVALUATION_COLUMNS)
 _OUTBOX = Bulk(outbox)
 _FEED = Bulk(feed, ("kind", "subject_id", "assess_number", "at"))
 _REMARKS = Bulk(remarks)
@@ -49,9 +61,11 @@ _RATED_BY = Many(
         rating_id=bindparam("rating"),
         first_asked_at=bindparam("asked"),
         asked_by=bindparam("how"),
+        **ASKED_SET,
+        responded_at=func.coalesce(invitations.c.responded_at, bindparam("at", type_=UtcTime)),
         changed_at=bindparam("at"),
     ),
-    ("invitation", "rating", "asked", "how", "at"),
+    ("invitation", "rating", "asked", "how", *ASKED_NAMES, "at"),
 )
 _CLARIFIED = Many(
     update(invitations)
@@ -158,6 +172,8 @@ class Rows:
     answers: list[NewMessage] = field(default_factory=list)
 
     def store(self, unit: Unit, now: datetime) -> None:
+        no_longer_effective(unit, set(self.superseded))
+        reasons_given(unit, {(subject, number): codes for subject, number, codes, _ in self.said_of_evaluation})
         unit.many(_NO_LONGER_EFFECTIVE, self.superseded)
         unit.insert(_RATINGS, self.ratings)
         unit.insert(_EVALUATIONS, self.evaluations)

@@ -10,7 +10,9 @@ from typing import Any
 from sqlalchemy import bindparam, func, select
 
 from intake.conversation import Invited, Standing
+from intake.counted import ASKED_COLUMNS
 from models.door import Unit
+from models.rollups import Whose
 from models.tables import calls, cases, evaluations, invitation_members, invitations, outbox, ratings
 from models.terms import InvitationState, Origin, Satisfaction, SubjectKind
 
@@ -32,6 +34,9 @@ _INVITATIONS = (
         invitations.c.clarified_at,
         invitations.c.reason_asked_at,
         invitations.c.reason_codes,
+        invitations.c.kind,
+        invitations.c.responded_at,
+        *(invitations.c[name] for name in ASKED_COLUMNS),
     )
     .where(invitations.c.id.in_(bindparam("ids", expanding=True)))
     .order_by(invitations.c.id)
@@ -45,6 +50,7 @@ _MEMBERS = (
         calls.c.agent.label("call_agent"),
         calls.c.queue,
         calls.c.dept,
+        calls.c.area_code.label("call_area"),
         cases.c.case_no,
         cases.c.service_number,
         cases.c.agent,
@@ -141,6 +147,14 @@ class KnownInvitation:
     @property
     def id(self) -> str:
         return str(self.row.id)
+
+    def whose(self, area: str | None) -> Whose:
+        """What it counts for, where it was not asked before. `area`: of a case that tells none."""
+        row = next((one.row for one in self.members if one.kind is SubjectKind.CALL), None)
+        if row is not None:
+            return Whose(SubjectKind.CALL, row.call_agent, row.queue, row.dept, row.call_area)
+        row = self.members[0].row
+        return Whose(SubjectKind.CASE, dept=row.dept_code, area=row.area_code or area)
 
     def invited(self) -> Invited:
         row = self.row

@@ -37,6 +37,9 @@ EPOCH = "epoch"
 _SHARED_LOCK = 0x4875_6979  # PostgreSQL advisory lock: shared by who serves, exclusive for a key rotation
 _MIGRATE_LOCK = _SHARED_LOCK + 1
 _KEY_LOCK = _SHARED_LOCK + 2
+_WRITER_LOCK = _SHARED_LOCK + 3
+"""The first of two keys of the advisory locks that stand for writers' numbers; the second is the number."""
+_WRITERS = 64
 _GROUP_BUSY_MS = 400
 _POSTGRES = {
     "connect_timeout": 5,
@@ -216,6 +219,16 @@ class Database:
             for lock in self._locks:
                 lock.close()
             self._locks.clear()
+
+    def take_writer_number(self, connection: Connection) -> int:
+        """A number for who writes by this connection, from 1: held as long as the connection lives, then free again."""
+        if not self.is_sqlite:
+            for number in range(1, _WRITERS):
+                taken = connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({_WRITER_LOCK}, {number})")
+                if taken.scalar_one():
+                    return number
+            return _WRITERS
+        return 1
 
     # ── schema ────────────────────────────────────────────────────────────────────────────────────────────────────────
 

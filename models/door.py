@@ -12,6 +12,8 @@ Rules kept here:
    by itself when the disk is full, and COMMIT then succeeds with half a group.
 5. A command that is still queued can be withdrawn by `future.cancel()`; one that has started stands if it commits.
 6. Each waiter is woken under its own try.
+7. What a group changes in the figures is gathered in its unit (models/rollups.py) and stored once, before COMMIT, to
+   rows that carry the writer's number.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ from sqlalchemy.exc import OperationalError
 
 from models.database import Database
 from models.errors import CommandFailed, DoorClosed, TransactionLost
-from models.tables import Id, UtcTime
+from models.rollups import Deltas
+from models.tables import Id, UtcTime, rollup_days, rollup_hours, rollup_reasons
 
 __all__ = ["Bulk", "Command", "Door", "DoorStatistics", "Many", "Priority", "Unit"]
 
@@ -86,6 +89,30 @@ class Bulk:
                     processors.append((place, _sqlite_time if fast else processor))
             ready = self._ready[dialect.name] = (statement, processors)
         return ready
+
+
+class _Adding(Bulk):
+    """An INSERT that adds to the counts of the row that is there."""
+
+    def prepare(self, dialect: Dialect) -> _Prepared:
+        known = self._ready.get(dialect.name)
+        if known is None:
+            statement, processors = super().prepare(dialect)
+            table = dialect.identifier_preparer.quote(self.table.name)
+            keys = ", ".join(column.name for column in self.table.primary_key.columns)
+            sums = ", ".join(
+                f"{column.name} = {table}.{column.name} + excluded.{column.name}"
+                for column in self.table.columns
+                if not column.primary_key
+            )
+            known = self._ready[dialect.name] = (
+                f"{statement} ON CONFLICT ({keys}) DO UPDATE SET {sums}",
+                processors,
+            )
+        return known
+
+
+_ADDING = {table: _Adding(table) for table in (rollup_days, rollup_hours, rollup_reasons)}
 
 
 class _Times:
@@ -201,6 +228,8 @@ class Unit:
         self._raw: Any = connection.connection.dbapi_connection
         self.is_sqlite = connection.dialect.name == "sqlite"
         self._begun = False
+        self.deltas = Deltas()
+        """What the group changes in the figures; each command notes its own."""
 
     def check(self) -> None:
         """Raises TransactionLost where the database has left our transaction (rule 4).
@@ -255,6 +284,12 @@ class Unit:
             self._connection.exec_driver_sql(*many.rows(self._dialect, rows))
             self._begun = True
             self.check()
+
+    def settle(self, writer: Callable[[], int]) -> None:
+        """Stores what was gathered for the figures (rule 7). `writer`: the number of who writes."""
+        if self.deltas:
+            for table, rows in self.deltas.rows(writer()):
+                self.insert(_ADDING[table], rows)
 
 
 class Command(Protocol[R_co]):
@@ -333,6 +368,7 @@ class Door:
         self._closing = False
         self._last_group = 1
         self._connection: Connection | None = None
+        self._writer: int | None = None
         self._at_close: list[Callable[[], None]] = []
         self._readers = ThreadPoolExecutor(database.readers, thread_name_prefix="huiyin-read")
         self._thread = threading.Thread(target=self._run, name="huiyin-write", daemon=True)
@@ -477,6 +513,7 @@ class Door:
                 unit.check()
                 for place, answer in zip(places, answers, strict=True):
                     results[place] = answer
+            unit.settle(self._number)
             unit.check()
             self._pass("before-commit", commands)
             transaction.commit()
@@ -506,9 +543,20 @@ class Door:
         for kind in dict.fromkeys(map(type, commands)):
             self._fault(f"{point}-{kind.__name__}")
 
+    def _number(self) -> int:
+        """This writer's number, held with its connection: the smallest that no other connection has.
+
+        Were two ever to have the same, they would wait for each other and count no less: a row is only added to.
+        """
+        if self._writer is None:
+            assert self._connection is not None
+            self._writer = self.database.take_writer_number(self._connection)
+        return self._writer
+
     def _drop_connection(self) -> None:
         """Rolls back and closes: whatever state the driver is in, the next group begins with a new connection."""
         connection, self._connection = self._connection, None
+        self._writer = None
         if connection is not None:
             try:
                 connection.invalidate()

@@ -38,10 +38,13 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator
 
 __all__ = [
+    "BY_PEOPLE",
+    "MEASURES",
     "Id",
     "UtcTime",
     "api_tokens",
     "audit",
+    "board_tokens",
     "calendar_days",
     "calendar_years",
     "call_keys",
@@ -54,6 +57,7 @@ __all__ = [
     "forgetting",
     "invitation_members",
     "invitations",
+    "login_attempts",
     "messages",
     "meta",
     "metadata",
@@ -67,7 +71,12 @@ __all__ = [
     "ratings",
     "receipts",
     "remarks",
+    "rollup_days",
+    "rollup_hours",
+    "rollup_reasons",
     "segments",
+    "sessions",
+    "users",
 ]
 
 
@@ -160,6 +169,7 @@ calls = Table(
     Column("offered_at", UtcTime),
     Column("ended_at", UtcTime),
     Column("created_at", UtcTime, nullable=False),
+    Column("area_code", String(16)),
     Index(None, "created_at"),
     Index(None, "number_hash"),
     Index(None, "number_tail"),
@@ -228,6 +238,12 @@ invitations = Table(
     Column("remind_at", UtcTime),
     Column("reminded_at", UtcTime),
     Column("reminder", String(64)),
+    Column("responded_at", UtcTime),
+    Column("asked_kind", String(8)),
+    Column("asked_agent", String(64)),
+    Column("asked_queue", String(64)),
+    Column("asked_dept", String(64)),
+    Column("asked_area", String(16)),
     Index("ix_invitations_remind", "remind_at", **_where("remind_at IS NOT NULL")),
     Index("ix_invitations_due", "state", "due_at", **_where("due_at IS NOT NULL")),
     Index(None, "first_asked_at"),
@@ -291,6 +307,11 @@ evaluations = Table(
     Column("pushed_at", UtcTime),
     Column("centre_status", String(32)),
     Column("created_at", UtcTime, nullable=False),
+    Column("asked", Boolean),
+    Column("adoption", String(16)),
+    Column("follow_up", String(16)),
+    Column("centre_note", Text),
+    Column("centre_word_at", UtcTime),
     PrimaryKeyConstraint("subject_id", "assess_number"),
     Index(None, "id"),
     Index("ix_evaluations_assess_time", "assess_time"),
@@ -556,6 +577,62 @@ forgetting = Table(
     Column("asked_at", UtcTime, nullable=False),
 )
 
+users = Table(
+    "users",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("password_hash", Text, nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("depts", Text),
+    Column("areas", Text),
+    Column("must_change", Boolean, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("password_changed_at", UtcTime, nullable=False),
+    Column("disabled_at", UtcTime),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_hash", LargeBinary(32), primary_key=True),
+    Column("user_id", Id, nullable=False),
+    Column("csrf", String(64), nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("seen_at", UtcTime, nullable=False),
+    Column("ends_at", UtcTime, nullable=False),
+    Index(None, "user_id"),
+    Index(None, "ends_at"),
+)
+
+login_attempts = Table(
+    "login_attempts",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name_hash", LargeBinary(32), nullable=False),
+    Column("address_hash", LargeBinary(32), nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("failed", Boolean, nullable=False),
+    Index(None, "name_hash", "at"),
+    Index(None, "address_hash", "at"),
+    Index(None, "at"),
+)
+
+board_tokens = Table(
+    "board_tokens",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("secret_hash", LargeBinary(32), nullable=False, unique=True),
+    Column("depts", Text),
+    Column("areas", Text),
+    Column("created_at", UtcTime, nullable=False),
+    Column("revoked_at", UtcTime),
+)
+
+BY_PEOPLE = "substr(actor, 1, 5) = 'user:' OR actor = 'command_line'"
+"""What people did, among the audit's many rows of the machinery; an index has these alone."""
+
 audit = Table(
     "audit",
     metadata,
@@ -566,6 +643,64 @@ audit = Table(
     Column("subject_id", Id),
     Column("detail", Text),
     Index(None, "subject_id"),
+    Index("ix_audit_people", "id", **_where(BY_PEOPLE)),
+)
+
+MEASURES = (
+    *(f"level_{level}" for level in (5, 4, 3, 2, 1)),
+    "not_adopted",
+    "default_asked",
+    "default_unasked",
+    "asked",
+    "responded",
+    "calls",
+    "offered",
+    "answered",
+)
+"""What a row of the rollups counts (docs/data-model.md, `rollup_days`)."""
+
+
+def _counted(*keys: Column[Any], measures: tuple[str, ...] = MEASURES) -> list[Any]:
+    """The columns of a rollup: its key, by day first, and counts that a writer adds to."""
+    counts = [Column(name, Integer, nullable=False, server_default=text("0")) for name in measures]
+    return [*keys, *counts, PrimaryKeyConstraint(*(key.name for key in keys))]
+
+
+def _whose(*names: str) -> list[Column[Any]]:
+    """Of what a count is; empty: not told. Not null, for a null is never equal to another one in a key."""
+    return [Column(name, String(64), nullable=False) for name in names]
+
+
+rollup_days = Table(
+    "rollup_days",
+    metadata,
+    *_counted(
+        Column("day", Date, nullable=False),
+        Column("writer", SmallInteger, nullable=False),
+        *_whose("kind", "channel", "agent", "queue", "dept", "area"),
+    ),
+)
+
+rollup_hours = Table(
+    "rollup_hours",
+    metadata,
+    *_counted(
+        Column("day", Date, nullable=False),
+        Column("hour", SmallInteger, nullable=False),
+        Column("writer", SmallInteger, nullable=False),
+        *_whose("kind", "channel", "dept", "area"),
+    ),
+)
+
+rollup_reasons = Table(
+    "rollup_reasons",
+    metadata,
+    *_counted(
+        Column("day", Date, nullable=False),
+        Column("writer", SmallInteger, nullable=False),
+        *_whose("kind", "channel", "reason", "agent", "queue", "dept", "area"),
+        measures=("n",),
+    ),
 )
 
 number_tables: tuple[Table, ...] = (calls, cases, invitations, messages, codes, opt_outs, number_routes)

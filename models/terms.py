@@ -9,10 +9,12 @@ from enum import Enum, IntEnum, StrEnum
 
 __all__ = [
     "Actor",
+    "Adoption",
     "BatchState",
     "CallOutcome",
     "Channel",
     "DefaultReason",
+    "FollowUp",
     "InvitationState",
     "MessageKind",
     "MessageState",
@@ -189,6 +191,22 @@ class Verdict(StrEnum):
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
     REJECTED = "rejected"
+
+
+class Adoption(StrEnum):
+    """What the centre made of an evaluation: 采纳, or 不予采纳, which leaves every figure and is counted beside it."""
+
+    ACCEPTED = "accepted"
+    NOT_ADOPTED = "not_adopted"
+
+
+class FollowUp(StrEnum):
+    """差评整改: how far the follow-up of a bad rating is, as the centre tells."""
+
+    ASSIGNED = "assigned"
+    IN_PROGRESS = "in_progress"
+    RECTIFIED = "rectified"
+    CLOSED = "closed"
 
 
 class Actor(Enum):

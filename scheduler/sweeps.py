@@ -23,8 +23,10 @@ import structlog
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
+from intake.deadlines import DeadlineRules
 from intake.defaults import DefaultDue, Defaulted, DefaultRules
 from intake.pauses import AHEAD, Jump, PauseForJump
+from intake.recompute import Recomputed, RecomputeDeadlines
 from intake.reminders import RemindDue, Reminded, ReminderRules
 from models.clock import Clock
 from models.door import Command, Door
@@ -49,7 +51,7 @@ class SweepReactor(Protocol):
 
 
 class Sweeps:
-    """See the module. Give its `reminders` and `defaults` to a ticker; `stop` once, before the ticker ends.
+    """See the module. Give `reminders`, `deadlines` and `defaults` to a ticker; `stop` once, before the ticker ends.
 
     Args:
         clocks: compares the two clocks now (`Ticker.compare`).
@@ -69,6 +71,7 @@ class Sweeps:
         *,
         reminders: ReminderRules,
         defaults: DefaultRules,
+        deadlines: DeadlineRules,
         rows_per_second: int,
         node: str,
         wake_sms: Callable[[], None],
@@ -82,6 +85,7 @@ class Sweeps:
         self._clocks = clocks
         self._reminders = reminders
         self._defaults = defaults
+        self._deadlines = deadlines
         self._pace = rows_per_second
         self._node = node
         self._wake_sms = wake_sms
@@ -94,7 +98,7 @@ class Sweeps:
         self.paused: str | None = None
         """Why no default was made at the last look; None: they are made."""
 
-    # ── the two ───────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the sweeps ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def reminders(self) -> Counts:
         """One round of reminders."""
@@ -109,6 +113,20 @@ class Sweeps:
 
         await self.work_off(lambda: RemindDue(self._clock.now(), self._reminders), note)
         return self._counted("reminders", counts)
+
+    async def deadlines(self) -> Counts:
+        """Finishes what an import of the calendar left to be computed anew."""
+        counts: Counter[str] = Counter()
+
+        def note(group: Recomputed) -> int:
+            counts.update(
+                {"seen": group.seen, "moved": group.moved, "final": group.final, "provisional": group.provisional}
+            )
+            # What is left of it comes in whole groups, but for the last of each kind.
+            return GROUP if group.left and not group.busy else 0
+
+        await self.work_off(lambda: RecomputeDeadlines(self._deadlines), note)
+        return self._counted("deadlines", counts)
 
     async def defaults(self) -> Counts:
         """One round of default ratings."""

@@ -47,4 +47,6 @@ def open_api(
     Args:
         wake: tells whoever sends SMS that some are due; from the writer's thread.
     """
-    mount_api(app, door, keyring, clock, case_rules_of(settings), wake=wake)
+    mount_api(
+        app, door, keyring, clock, case_rules_of(settings), wake=wake, satisfied_from=settings.rating.satisfied_from
+    )

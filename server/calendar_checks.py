@@ -18,7 +18,9 @@ __all__ = ["calendar_report", "ends_soon", "missing_local_days"]
 
 
 def ends_soon(reach: CalendarReach, settings: Settings) -> bool:
-    """Whether somebody has to bring in the calendar that follows."""
+    """Whether somebody has to bring in the calendar that follows; never where `schedule.calendar_warning` is 0."""
+    if not settings.schedule.calendar_warning:
+        return False
     return reach.until is None or reach.days_left < settings.schedule.calendar_warning.days
 
 

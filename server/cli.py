@@ -34,7 +34,9 @@ from server.errors import CannotDo
 from server.logs import configure
 from server.scheduler_commands import scheduler
 from server.sms_commands import sms
+from server.statistics_commands import statistics
 from server.token_commands import token
+from server.user_commands import user
 
 __all__ = ["main"]
 
@@ -54,6 +56,8 @@ main.add_command(cases)
 main.add_command(token)
 main.add_command(scheduler)
 main.add_command(calendar)
+main.add_command(user)
+main.add_command(statistics)
 
 
 # ── serving ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -77,9 +81,7 @@ class _Roles(click.ParamType[Any]):
 
 @main.command()
 @_config_option
-@click.option(
-    "--only", "roles", type=_Roles(), help="Only these roles: ivr, sms, scheduler, push, console. Default: all."
-)
+@click.option("--only", "roles", type=_Roles(), help="Only these: ivr, sms, scheduler, push, console. Default: all.")
 def serve(config: Path, roles: Any) -> None:
     """Run the server until SIGTERM or Ctrl-C."""
     with _told():
@@ -95,14 +97,15 @@ def serve(config: Path, roles: Any) -> None:
 @click.option("--calls", type=click.IntRange(1), help="End after so many calls.")
 @click.option(
     "--speed",
-    type=click.IntRange(60, 28_800),
+    type=click.IntRange(60, 43_200),
     help="Simulated days, so many times as fast: one sees invitation, reminder and default rating. 1440 is a day a "
-    "minute. 28800 at most, a day in three seconds: the program's own work takes real time, and may not outlast what "
+    "minute. 43200 at most, a day in two seconds: the program's own work takes real time, and may not outlast what "
     "it simulates.",
 )
 @click.option("--days", type=click.IntRange(9), help="With --speed: end after so many simulated days.")
 def demo(folder: Path | None, calls: int | None, speed: int | None, days: int | None) -> None:
-    """Show ratings arriving: made-up callers, an embedded database and a stand-in centre, on this machine alone."""
+    """Show ratings arriving by keypad and SMS: made-up callers and citizens, stand-ins of SMSC and centre, this machine
+    alone."""
     if speed is None and days is not None:
         raise click.UsageError("--days are simulated ones; say how fast with --speed, such as --speed 1440")
     if speed is not None and calls is not None:

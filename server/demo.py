@@ -155,6 +155,7 @@ port = {smsc_port}
 system_id = "demo"
 password = "{SECRET}"
 [schedule]
+calendar_warning = "0s"
 {timing.schedule}[centre]
 url = {json.dumps(url)}
 secret = "{SECRET}"

@@ -55,14 +55,16 @@ from simulate.smsc import Reply, Shown, SmscOptions, StandInSmsc
 
 __all__ = ["FASTEST", "FEWEST_DAYS", "SLOWEST", "run_days"]
 
-SLOWEST, FASTEST = 60, 28_800
-"""A minute in a second; a day in three seconds. A citizen is answered within 24 hours (the most that can be configured)
-or not at all, so three seconds are what the program may then take."""
+SLOWEST, FASTEST = 60, 43_200
+"""A minute in a second; a day in two seconds. A citizen is answered within 24 hours (the most that can be configured)
+or not at all, so two seconds are what the program may then take."""
 FEWEST_DAYS = 9
 """From the first case to its default, with the weekend and the holiday between."""
 _FIRST_DAY = date(2026, 3, 30)
 """A Monday. 清明节 makes the weekend behind it three days long, and the year goes on for long enough."""
 _DAWN, _MORNING = time(7, 30), time(8, 30)
+_START_SECONDS = 1.5
+"""Real seconds that the server may take to start; the first day begins after them."""
 _OFFICE_HOURS = time(9), time(17, 30)
 _EVENING = time(21)
 
@@ -77,8 +79,8 @@ _ANSWERS_AFTER = (300.0, 3 * 3600.0)  # simulated seconds
 _MUCH_LATER = timedelta(hours=4)
 """Between a deadline and its default at the centre, with the grace of two hours."""
 _TIMING = Timing(
-    sms='answer_within = "24h"\nunknown_after = "7d"\nassembly_wait = "24h"\n',
-    schedule='sending_hours = ["08:30", "21:00"]\ncalendar_warning = "0s"\n',
+    sms='answer_within = "24h"\nunknown_after = "7d"\nassembly_wait = "24h"\nconversation = "7d"\n',
+    schedule='sending_hours = ["08:30", "21:00"]\n',
     centre='keypad_reason_hold = "1h"\nreason_hold = "4h"\n',
 )
 _CAST = (Behaviour.SILENT, Behaviour.REMINDED, Behaviour.DIGIT)
@@ -137,8 +139,10 @@ def run_days(folder: Path | None, speed: int, days: int | None) -> None:
         )
         smsc.listen(reactor)
         settings = load(configuration(folder, centre.url, smsc.port, _TIMING), {})
-        _make_database(settings)  # before the clock begins: at 28,800 each second of it would be eight hours
-        clock = ScaledClock(datetime.combine(_FIRST_DAY, _DAWN, SHANGHAI), speed)
+        _make_database(settings)  # before the clock begins: at the fastest a second of it would be half a day
+        clock = ScaledClock(
+            datetime.combine(_FIRST_DAY, _DAWN, SHANGHAI) - timedelta(seconds=_START_SECONDS * speed), speed
+        )
         process = Process(settings, tuple(Role), reactor, clock=clock, speed=speed)
         process.open()
         assert process.database is not None
@@ -377,7 +381,8 @@ class Days:
         opens, closes = (datetime.combine(today, at, SHANGHAI) for at in _OFFICE_HOURS)
         opens = max(opens, now)
         deadline = self._calendar.deadline(now, self._working_days, self._area)
-        self._say_unknown(deadline.provisional, today)
+        if deadline.provisional:
+            self._say_unknown(deadline.at.astimezone(SHANGHAI).year)
         in_time = self._end is None or deadline.at + _MUCH_LATER < self._end
         if not in_time and not self._last_told:
             self._last_told = True
@@ -388,13 +393,10 @@ class Days:
         if opens < closes:
             self._plan = sorted((opens + self._chance.random() * (closes - opens), kind) for kind in kinds)
 
-    def _say_unknown(self, provisional: bool, today: date) -> None:
-        if provisional and not self._unknown_told:
+    def _say_unknown(self, year: int) -> None:
+        if not self._unknown_told:
             self._unknown_told = True
-            _say(
-                f"   注意：期限已进入 {today.year + 1}年，放假安排尚未导入，期限只是暂定，到期不作默认评价"
-                "（导入：huiyin calendar import）"
-            )
+            _say(f"   注意：{year}年的放假安排尚未公布，期限只是暂定，到期不作默认评价（导入：huiyin calendar import）")
 
     def _new_number(self) -> str:
         while (number := f"13800{self._chance.randrange(10**6):06}") in self._who:
@@ -480,6 +482,8 @@ class Days:
         if str(held["isdefault"]) == "1":
             self._counts["defaults at the centre"] += 1
             line += f"（默认评价 isdefault={held['isdefault']}，评价时间 {held['assessTime']}）"
+        elif not evaluation.reasons and (codes := str(held.get("evalDetail") or "")):
+            line += f"（原因 {'、'.join(f'{code} {REASONS.get(code, str())}' for code in codes.split(','))}）"
         self._lines.append((self._clock.now(), line))
 
     # ── the end ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -514,14 +518,14 @@ class Days:
 
     def _wrong(self) -> list[str]:
         counts = self._counts
+        if self._end is not None and self._clock.now() < self._end and not counts["broken"]:
+            return ["stopped before its last day"]
         wrong = [sentence for case_no, case in self._cases.items() for sentence in self._wrong_with(case_no, case)]
         wrong += [f"{counts[what]} {said}" for what, said in _COUNTED_AS_WRONG.items() if counts[what]]
         if self._not_there:
             wrong.append(f"{len(self._not_there)} evaluations are not with the centre")
         if not self._cases:
             wrong.append("no case was posted: stopped too early, or too slow a machine for this --speed")
-        elif self._end is not None and self._clock.now() < self._end:
-            wrong.append("stopped before its last day")
         return [*wrong, *self._centre.violations, *self._smsc.violations]
 
     def _wrong_with(self, case_no: str, case: Case) -> list[str]:

@@ -13,19 +13,22 @@ its work: 503 and a sentence where not; "degraded" with 200 where ratings are sa
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+import h11
 import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from config.values import Address
+from config.values import Address, Network
 from server.errors import CannotListen
 from server.metrics import CONTENT_TYPE, Metrics
 
@@ -36,6 +39,8 @@ PULSE_LIMIT = 10.0
 WRITE_LIMIT = 30.0
 """Seconds without a write after which the database counts as gone; one is made on purpose each PROBE_SECONDS."""
 PROBE_SECONDS = 5.0
+HEAD_SECONDS = 10.0
+"""How long the head of a request may take to come."""
 _GRACE = 2
 
 
@@ -153,6 +158,29 @@ class _Server(uvicorn.Server):
         self.taking.set()
 
 
+class _Patient(H11Protocol):
+    """Uvicorn's protocol, which closes a connection whose head of a request does not come within HEAD_SECONDS.
+
+    Uvicorn itself waits without end; a body's time is the application's to keep.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._head = self.loop.call_later(HEAD_SECONDS, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._head.cancel()
+        elif self._head.cancelled() and not self.transport.is_closing():
+            # A later request on this connection has begun to come. (Between two, uvicorn's own time runs.)
+            self._head = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head.cancel()
+        super().connection_lost(exc)
+
+
 class HealthServer:
     """Serves an ASGI application in a thread of its own.
 
@@ -160,8 +188,13 @@ class HealthServer:
         CannotListen: the address cannot be had.
     """
 
-    def __init__(self, app: FastAPI, address: Address, key: str) -> None:
-        """Opens the port; `key` names the setting in the error."""
+    def __init__(self, app: FastAPI, address: Address, key: str, *, proxies: Collection[Network] = ()) -> None:
+        """Opens the port.
+
+        Args:
+            key: names the setting in the error.
+            proxies: whose word counts on where a browser is and whether it came by https.
+        """
         self._socket = socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET, socket.SOCK_STREAM)
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -174,12 +207,15 @@ class HealthServer:
         config = uvicorn.Config(
             app,
             loop="asyncio",
-            http="h11",
+            http=_Patient,
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
+            # Uvicorn believes the loopback by default: whoever has an account here could be anybody.
+            proxy_headers=bool(proxies),
+            forwarded_allow_ips=[str(network) for network in proxies],
             timeout_graceful_shutdown=_GRACE,
         )
         self._server = _Server(config)

@@ -62,6 +62,7 @@ from server.health import PROBE_SECONDS, Condition, Health, HealthServer, State,
 from server.limits import ensure_backlog
 from server.logs import announce, bridge_twisted
 from server.metrics import Metrics
+from server.pages import open_pages
 from server.sms_metrics import sms_condition, sms_source
 from server.sweeps import Overdue, open_sweeps, overdue, sweeps_condition, sweeps_source
 from sms.link import UnusableTrust
@@ -361,7 +362,9 @@ class Process:
         app = health_app(self.health, self.metrics)
         if console:
             open_api(app, door, keyring, self.clock, self.settings, self._wake_sms)
-        web = self.web = HealthServer(app, section.listen, f"{key}.listen")
+            open_pages(app, door, keyring, self.clock, self.settings)
+        proxies = self.settings.console.proxies if console else ()
+        web = self.web = HealthServer(app, section.listen, f"{key}.listen", proxies=proxies)
         web.start()
         self.listening[key] = str(web.address)
 
@@ -470,7 +473,7 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
 
 _PARTS = {
     "ivr": "FastAGI for Asterisk (ivr.listen)",
-    "console": "web: /api, /healthz, /readyz, /metrics (console.listen)",
+    "console": "web: /, /api, /healthz, /readyz, /metrics (console.listen)",
     "health": "web: /healthz, /readyz, /metrics (health.listen)",
 }
 

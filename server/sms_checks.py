@@ -34,7 +34,13 @@ def sms_problems(settings: Settings) -> list[str]:
         except ConfigurationError as error:
             found += _under(f"sms.{key}", error)
     for link in sms.links:
-        if link.tls_ca is not None:
+        if not link.password.get_secret_value().isascii():
+            found.append(f"sms.links.{link.name}.password: has a sign that is not ASCII; no bind can hold it")
+        if not link.tls:
+            # Whoever names an authority means TLS; without it the password would go in clear.
+            given = (("tls_ca", link.tls_ca), ("tls_name", link.tls_name))
+            found += [f"sms.links.{link.name}.{key}: means nothing without tls = true" for key, value in given if value]
+        elif link.tls_ca is not None:
             try:
                 load_pem_x509_certificates((settings.directory / link.tls_ca).read_bytes())
             except (OSError, ValueError) as error:

@@ -20,6 +20,7 @@ from models.privacy import Keyring
 from models.tables import cases, invitations
 from scheduler.sweeps import Sweeps
 from scheduler.ticker import Ticker
+from server.api import deadline_rules_of
 from server.health import Condition, State
 from sms.server import sending_rules
 
@@ -77,6 +78,7 @@ def open_sweeps(
         ticker.compare,
         reminders=reminder_rules_of(settings, keyring),
         defaults=default_rules_of(settings, clock),
+        deadlines=deadline_rules_of(settings),
         rows_per_second=settings.schedule.rows_per_second,
         node=settings.ivr.node_name,
         wake_sms=wake_sms,
@@ -84,6 +86,7 @@ def open_sweeps(
         fault=fault,
     )
     ticker.every(SWEEP_SECONDS, "reminders", sweeps.reminders)
+    ticker.every(SWEEP_SECONDS, "deadlines", sweeps.deadlines)
     ticker.every(SWEEP_SECONDS, "defaults", sweeps.defaults)
     return sweeps
 
@@ -147,6 +150,7 @@ def sweeps_condition(sweeps: Sweeps) -> Condition:
 _PAUSED = {
     "clock_jumped": "the wall clock jumped ahead: no default ratings until it is confirmed; "
     "see: huiyin scheduler accept-jump",
+    "deadlines_pending": "deadlines are being computed anew after an import of the calendar; default ratings follow",
     "clock_ahead_of_database": "this machine's clock is over an hour ahead of the database's: no default ratings here; "
     "mend the clock",
 }

@@ -265,14 +265,15 @@ class Inbox:
         source = number.value if number.value is not None else delivery.source
         # What is no address of ours may be anybody's: a citizen's number stands nowhere in clear.
         ours = "" if code is None else line.service_number + code
+        destination = ours or delivery.destination
         key = None
         if split is not None:
-            key = self._keyring.digest(_joined(*map(str, message_key(line.group, source, ours, split))))
+            key = self._keyring.digest(_joined(*map(str, message_key(line.group, source, destination, split))))
         print_ = self._keyring.digest(
             _joined(
                 line.group,
                 source,
-                ours,
+                destination,
                 f"{delivery.esm_class}/{delivery.data_coding}",
                 *((delivery.tlvs.get(tag, b"").hex() for tag in _SAR) if delivery.tlvs else _NO_SAR),
             )

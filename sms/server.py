@@ -145,6 +145,7 @@ class SmsServer:
                 lease=(longest + timedelta(seconds=_LEASE_SECONDS)) * speed,
                 life=sms.invitation_life,
                 opening=self.hours.opening,
+                area=settings.hotline.area_code,
             ),
             rules=self._rules,
             unknown_after=sms.unknown_after,

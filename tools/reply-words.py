@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the word lists of `config/grammar/` into docs/sms-replies.md, below its last heading.
 
-tests/sms/grammar/test_documents.py fails when they differ and names this command: `python tools/reply-words.py`.
+tests/sms/grammar/test_words.py fails when they differ and names this command: `python tools/reply-words.py`.
 """
 
 from __future__ import annotations

@@ -216,6 +216,19 @@ def test_the_secret_of_a_link_may_stand_in_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("key", "value"),
+    [(key, "a\\u0000b") for key in ("system_id", "password", "system_type")]
+    + [(key, "回音") for key in ("system_id", "system_type")],
+)
+def test_what_no_bind_can_hold_is_an_error(tmp_path: Path, key: str, value: str) -> None:
+    link = {"name": "a", "host": "127.0.0.1", "system_id": "x", "password": "x", key: value}
+    lines = "\n".join(f'{name} = "{given}"' for name, given in link.items())
+    error = error_of(tmp_path, f'[sms]\nservice_number = "1"\nsignature = "临夏12345"\n[[sms.links]]\n{lines}')
+    assert error.startswith(f"sms.links[0].{key}: h")
+    assert ("ASCII" if value == "回音" else "NUL") in error
+
+
+@pytest.mark.parametrize(
     ("text", "error"),
     [
         (CENTRE, "centre.secret: is missing"),

@@ -22,6 +22,7 @@ from models.database import Database
 from models.door import Door
 from models.privacy import Keyring
 from server.health import HealthServer
+from tests.console.site import audited, browser, console, record, site, user  # noqa: F401 (fixtures)
 from tests.intake.test_cases import RULES
 from tests.moments import START
 

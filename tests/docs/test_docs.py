@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Iterator
+from enum import StrEnum
 from pathlib import Path
+from typing import get_args
 
 import click
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from centre.push import PushStatistics
-from config.settings import Settings, SmsSection
+from config.settings import Section, Settings, SmsLink, SmsSection
 from intake.decide import PushCalls
 from intake.figures import SmsFigures
 from ivr.server import Statistics
@@ -300,6 +302,33 @@ def test_configuration_keys_that_a_page_names_exist() -> None:
             if not {match[2], match[2].removesuffix("_file")} & set(sections[match[1]]):
                 wrong.append(f"{page_id(page)}: {line}")
     assert wrong == []
+
+
+def _key_tables(page: str) -> list[dict[str, tuple[str, str]]]:
+    """Of each table of keys: default and sentence of a key."""
+    tables = re.findall(r"^\| Key \| Default \|.*\n\|[-|]+\n((?:\|.*\n)+)", page, re.MULTILINE)
+    rows = [re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) ?\|$", table, re.MULTILINE) for table in tables]
+    return [{key: (default, sentence) for key, default, sentence in table} for table in rows]
+
+
+@pytest.mark.parametrize(("place", "model"), [(0, SmsLink), (1, SmsSection)])
+def test_the_smpp_page_has_every_option_its_default_and_its_values(place: int, model: type[Section]) -> None:
+    table = _key_tables((ROOT / "docs/smpp.md").read_text("utf-8"))[place]
+    assert list(table) == list(model.model_fields)
+    needed = {"name": "x", "host": "x", "system_id": "x", "password": "x"} if model is SmsLink else {}
+    told = {
+        key: tomllib.loads(f"it = {default[1:-1]}")["it"]
+        for key, (default, _) in table.items()
+        if default.startswith("`") and default not in ("`[sms]`", "`host`")
+    }
+    assert model(**needed, **told) == model(**needed)
+    for key, (default, sentence) in table.items():
+        field = model.model_fields[key]
+        assert field.is_required() == (default == "must be given"), key
+        assert (key in SmsSection.model_fields and model is SmsLink) == (default == "`[sms]`"), key
+        kinds = [kind for kind in (field.annotation, *get_args(field.annotation)) if isinstance(kind, type)]
+        values = {str(value) for kind in kinds if issubclass(kind, StrEnum) for value in kind}
+        assert values <= set(re.findall(r'"([^"]*)"', default + sentence)), key
 
 
 @pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])

@@ -8,7 +8,7 @@ from threading import Event
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select, text, update
 
 from intake.calendars import (
     DayLine,
@@ -26,7 +26,7 @@ from intake.deadlines import DeadlineRules
 from intake.decide import PushCalls
 from intake.desk import Intake
 from intake.posted import read_case, read_patch
-from intake.recompute import GROUP, Recomputed, RecomputeDeadlines
+from intake.recompute import GROUP, NEXT, Recomputed, RecomputeDeadlines
 from intake.record import CallFacts, Rules
 from intake.workdays import DayEntry, WorkingDays, YearEntry
 from models.clock import SHANGHAI, TurnedClock
@@ -444,6 +444,25 @@ def test_a_post_that_races_with_an_import_never_keeps_an_old_deadline(
     assert here.compute().moved == 1
     with emptied.read_engine.connect() as connection:
         assert connection.execute(select(cases.c.default_at)).scalar_one() == end_of("2026-11-26")
+
+
+@pytest.mark.parametrize(("phase", "index"), [("final", "ix_cases_default"), ("provisional", "ix_cases_provisional")])
+def test_each_group_is_found_by_an_index(emptied: Database, phase: str, index: str) -> None:
+    """A day's deadlines are all of one second: without the whole order in the index each group would sort them all."""
+    compiled = (
+        NEXT[phase]
+        .params(at=START, after="f" * 32)
+        .compile(dialect=emptied.read_engine.dialect, compile_kwargs={"literal_binds": True})
+    )
+    with emptied.read_engine.connect() as connection:
+        if not emptied.is_sqlite:  # so few rows are read faster without an index
+            connection.execute(text("SET enable_seqscan = off"))
+            connection.execute(text("SET enable_bitmapscan = off"))
+        explain = "EXPLAIN QUERY PLAN" if emptied.is_sqlite else "EXPLAIN"
+        plan = "\n".join(str(tuple(row)) for row in connection.exec_driver_sql(f"{explain} {compiled}"))
+        connection.rollback()
+    assert index in plan
+    assert not any(word in plan for word in ("Sort", "TEMP B-TREE"))
 
 
 def test_nothing_is_due_where_nothing_was_ever_imported(here: Process) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, update
 
+from intake.calendars import APPLIED, VERSION
 from intake.defaults import GROUP, DefaultDue, Defaulted, DefaultRules, Situation, Verdict, decide
 from intake.pauses import AcceptJump, Jump, PauseForJump, Trust, read_jump
 from intake.replies import TakeReply
@@ -27,6 +28,7 @@ from models.tables import (
     meta,
     outbox,
     ratings,
+    rollup_days,
 )
 from models.terms import InvitationState, MessageKind, MessageState
 from tests.intake.replying import KEYS, WAIT, Replying, level
@@ -131,6 +133,29 @@ def test_a_case_without_an_invitation_is_defaulted_too(record: Replying, default
     over(record)
     assert default() == Defaulted(defaulted=1)
     assert record.one(ratings).invitation_id is None
+
+
+def test_in_the_figures_it_stands_apart_asked_or_never_asked(
+    record: Replying, default: Callable[..., Defaulted]
+) -> None:
+    asked, waiting, rated = due_case(record), due_case(record, 2), due_case(record, 3)
+    record.invite(asked)
+    record.invite(waiting, state=InvitationState.WAITING, code="08", raw="13800000002")
+    record.rated(rated, 5)
+    over(record)
+    assert default() == Defaulted(defaulted=2, skipped={"rated": 1})
+    assert {row.subject_id: row.asked for row in record.rows(evaluations, origin="default")} == {
+        asked: True,
+        waiting: False,
+    }
+    days = record.rows(rollup_days)
+    assert {row.day.isoformat() for row in days} == {"2026-11-25"}
+    assert (sum(row.default_asked for row in days), sum(row.default_unasked for row in days)) == (1, 1)
+    assert sum(row.level_3 + row.responded for row in days) == 0
+    # A rating that comes later takes its place.
+    assert record.reply(level(1), raw="13800000001").satisfaction == 1
+    assert sum(row.default_asked for row in record.rows(rollup_days)) == 0
+    assert sum(row.level_1 for row in record.rows(rollup_days)) == 1
 
 
 @pytest.mark.parametrize(
@@ -335,6 +360,17 @@ def test_after_a_jump_nothing_is_defaulted_until_it_is_accepted(
     actions = [(row.actor, row.action) for row in record.rows(audit)]
     assert actions[:2] == [("scheduler", "clock.jumped"), ("班长", "clock.jump_accepted")]
     assert not record.rows(meta, key="scheduler.jump")
+
+
+def test_while_deadlines_are_computed_anew_nothing_is_defaulted(
+    record: Replying, default: Callable[..., Defaulted]
+) -> None:
+    due_case(record)
+    over(record)
+    record.write(insert(meta).values(key=VERSION, value="1:x"))
+    assert default() == Defaulted(paused="deadlines_pending")
+    record.write(insert(meta).values(key=APPLIED, value="1:x"))
+    assert default() == Defaulted(defaulted=1)
 
 
 @pytest.mark.parametrize("database", [pytest.param("postgresql", marks=pytest.mark.peer)], indirect=True)

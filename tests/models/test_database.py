@@ -17,7 +17,8 @@ from models.database import Database, open_database, parse_url
 from models.door import Bulk, Door
 from models.errors import DatabaseNotReady, StoreError
 from models.ids import new_id
-from models.tables import audit, evaluations, feed, invitations, metadata
+from models.tables import audit, calls, cases, evaluations, feed, invitation_members, invitations, metadata
+from tests.intake.counting import agree
 from tests.moments import START
 
 WAIT = 10
@@ -157,13 +158,157 @@ def _as_of_0001(database: Database) -> None:
                 id="d" * 32, kind="call", state="waiting", key_map="1=5", due_at=ago, created_at=ago, changed_at=ago
             )
         )
+        connection.execute(
+            insert(invitations).values(
+                id="e" * 32,
+                kind="call",
+                state="rated",
+                key_map="1=5",
+                first_asked_at=ago,
+                asked_by="voice",
+                created_at=ago,
+                changed_at=ago,
+            )
+        )
+        connection.execute(insert(invitation_members).values(invitation_id="e" * 32, subject_id="f" * 32))
+        connection.execute(
+            insert(calls).values(
+                subject_id="f" * 32,
+                call_key="c",
+                agent="2001",
+                dept="11",
+                outcome="rated",
+                source="ivr",
+                ended_at=ago,
+                created_at=ago,
+            )
+        )
+        connection.execute(
+            insert(evaluations).values(
+                subject_id="f" * 32,
+                assess_number=1,
+                id="2" * 32,
+                rating_id="3" * 32,
+                subject_kind="call",
+                effective=True,
+                satisfaction=1,
+                origin="citizen",
+                channel="keypad",
+                reasons="110,115",
+                agent="2001",
+                dept_code="11",
+                area_code="622901",
+                assess_time=ago - timedelta(days=1),
+                project_no="H1",
+                service_number=1,
+                created_at=ago,
+            )
+        )
 
 
 def _is_brought_up(database: Database) -> None:
     with database.read_engine.connect() as connection:
-        [row] = connection.execute(select(feed.c.kind, feed.c.subject_id, feed.c.assess_number)).all()
-        [invitation] = connection.execute(select(invitations)).all()
+        fed = connection.execute(select(feed.c.kind, feed.c.subject_id, feed.c.assess_number)).all()
+        invitation, asked = connection.execute(select(invitations).order_by(invitations.c.id)).all()
+    assert len(fed) == 2
+    assert (asked.asked_kind, asked.asked_agent, asked.asked_area) == ("call", "2001", "622901")
+    [row] = [one for one in fed if one.subject_id == "a" * 32]
     assert row == ("evaluation", "a" * 32, 1)
     assert invitation.not_after == invitation.due_at + timedelta(hours=24)
     assert (invitation.undelivered, invitation.muted) == (False, False)
+    assert len(agree(database)["rollup_days"]) == 3
     database.close()
+
+
+def test_a_record_without_defaults_and_reminders_is_brought_up(tmp_path: Path) -> None:
+    """What was due before anything could make it happen is left alone; what is still to come will happen."""
+    database = open_database("sqlite:///old.db", tmp_path)
+    _as_of_0002(database)
+    database.upgrade()
+    _has_what_is_due(database)
+
+
+@pytest.mark.peer
+def test_a_record_without_defaults_and_reminders_is_brought_up_on_postgresql(postgres_url: str, tmp_path: Path) -> None:
+    database = open_database(postgres_url, tmp_path)
+    _as_of_0002(database)
+    database.upgrade()
+    _has_what_is_due(database)
+
+
+_SOON, _PAST = timedelta(hours=3), timedelta(days=-3)
+_OLD_CASES = {
+    # case number: (deadline from now, provisional, withdrawn, closed from now)
+    "open": (_SOON, False, False, -timedelta(hours=2)),
+    "passed": (_PAST, False, False, -timedelta(days=10)),
+    "provisional": (_SOON, True, False, -timedelta(hours=30)),
+    "provisional, passed": (_PAST, True, False, -timedelta(days=10)),
+    "withdrawn": (None, False, True, -timedelta(hours=2)),
+    "stub": (None, None, False, -timedelta(hours=2)),
+}
+_OLD_STATES = {"open": "waiting", "passed": "asked", "provisional": "asked", "withdrawn": "waiting", "stub": "rated"}
+
+
+def _as_of_0002(database: Database) -> None:
+    config = database._alembic()
+    now = datetime.now(UTC)  # the migration goes by the database's own clock
+    with database.write_engine.begin() as connection:
+        config.attributes["connection"] = connection
+        alembic_command.upgrade(config, "0002")
+        for place, (case_no, (due, provisional, withdrawn, closed)) in enumerate(_OLD_CASES.items(), 1):
+            subject, invitation = f"{place:032x}", f"{place + 100:032x}"
+            connection.execute(
+                insert(cases).values(
+                    subject_id=subject,
+                    case_no=case_no,
+                    service_number=1,
+                    stub=case_no == "stub",
+                    closed_at=now + closed,
+                    created_at=now + closed,
+                    deadline=None if due is None else now + due,
+                    provisional=provisional,
+                    withdrawn_at=now if withdrawn else None,
+                )
+            )
+            if case_no in _OLD_STATES:
+                connection.execute(
+                    insert(invitations).values(
+                        id=invitation,
+                        kind="case",
+                        state=_OLD_STATES[case_no],
+                        key_map="1=5",
+                        created_at=now + closed,
+                        changed_at=now + closed,
+                    )
+                )
+                connection.execute(insert(invitation_members).values(invitation_id=invitation, subject_id=subject))
+
+
+def _has_what_is_due(database: Database) -> None:
+    with database.read_engine.connect() as connection:
+        rows = {row.case_no: row for row in connection.execute(select(cases))}
+        asked = {
+            row.case_no: row
+            for row in connection.execute(
+                select(cases.c.case_no, cases.c.closed_at, invitations.c.remind_at, invitations.c.reminder)
+                .join(invitation_members, invitation_members.c.subject_id == cases.c.subject_id)
+                .join(invitations, invitations.c.id == invitation_members.c.invitation_id)
+            )
+        }
+    database.close()
+    assert {case_no: row.default_at for case_no, row in rows.items()} == {
+        case_no: row.deadline if case_no == "open" else None for case_no, row in rows.items()
+    }
+    assert {case_no: row.default_reason for case_no, row in rows.items() if row.default_reason} == {"passed": "backlog"}
+    reminders = {case_no: row.reminder for case_no, row in asked.items()}
+    assert reminders == {
+        "open": None,
+        "passed": "too_late",
+        "provisional": "too_late",
+        "withdrawn": None,
+        "stub": None,
+    }
+    due = asked["open"]
+    # SQLite's own clock counts in thousandths.
+    assert abs(due.remind_at - due.closed_at - timedelta(hours=24)) < timedelta(milliseconds=2)
+    assert {row.remind_at for case_no, row in asked.items() if case_no != "open"} == {None}

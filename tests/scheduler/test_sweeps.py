@@ -11,9 +11,11 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock as TwistedClock
 
+from intake.deadlines import DeadlineRules
 from intake.defaults import DefaultDue, Defaulted, DefaultRules
 from intake.manners import SendingRules
 from intake.pauses import AcceptJump, PauseForJump
+from intake.recompute import Recomputed, RecomputeDeadlines
 from intake.reminders import RemindDue, Reminded, ReminderRules
 from models.clock import TurnedClock
 from models.errors import CommandFailed
@@ -79,6 +81,7 @@ class World:
             self.compare,
             reminders=ReminderRules(DAY, rules),
             defaults=DefaultRules("1=5", None, None),
+            deadlines=DeadlineRules(),
             rows_per_second=128,
             node="here",
             wake_sms=lambda: self.woken.append("sms"),
@@ -103,6 +106,7 @@ def started(sweep: Callable[[], Any]) -> Deferred[Any]:
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(RemindDue, "empty", Reminded(), raising=False)
     monkeypatch.setattr(DefaultDue, "empty", Defaulted(), raising=False)
+    monkeypatch.setattr(RecomputeDeadlines, "empty", Recomputed(), raising=False)
     return World(SendingRules(lambda moment: moment, 3, 2, lambda _: "", lambda _: True, lambda _: ""))
 
 
@@ -206,3 +210,21 @@ def test_a_clock_that_was_back_for_a_day_and_comes_forward_again_pauses_nothing(
     assert done(started(world.sweeps.defaults)) == {"defaulted": 1}
     assert world.sweeps.paused is None
     assert AcceptJump.__name__ not in world.pen.kinds()
+
+
+def test_an_import_that_was_killed_is_finished_group_by_group(world: World) -> None:
+    world.pen.answers[RecomputeDeadlines] = [
+        Recomputed(seen=GROUP, moved=3, left=True),
+        Recomputed(seen=2, left=True),
+        Recomputed(seen=1, final=1),
+    ]
+    sweeping = started(world.sweeps.deadlines)
+    world.pass_time(1)
+    world.pass_time(1)
+    assert done(sweeping) == {"seen": GROUP + 3, "moved": 3, "final": 1}
+
+
+def test_what_another_process_computes_is_left_to_it(world: World) -> None:
+    world.pen.answers[RecomputeDeadlines] = [Recomputed(left=True, busy=True)]
+    assert done(started(world.sweeps.deadlines)) == {}
+    assert world.pen.kinds() == ["RecomputeDeadlines"]

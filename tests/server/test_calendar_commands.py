@@ -280,10 +280,13 @@ def test_the_end_of_the_calendar_is_told_sixty_days_ahead(now: datetime, soon: b
     assert ends_soon(calendar_reach(WorkingDays(), now, LINXIA), Settings()) is soon
 
 
-def test_a_calendar_that_has_ended_is_told_whatever_is_configured() -> None:
-    settings = Settings.model_validate({"schedule": {"calendar_warning": "0s"}})
-    assert not ends_soon(calendar_reach(WorkingDays(), TODAY, LINXIA), settings)
-    assert ends_soon(calendar_reach(WorkingDays(), datetime(2027, 1, 1, tzinfo=SHANGHAI), LINXIA), settings)
+@pytest.mark.parametrize(
+    ("warning", "today", "gone"), [("0s", False, False), ("33d", False, True), ("34d", True, True), ("60d", True, True)]
+)
+def test_when_it_is_told_is_configured(warning: str, today: bool, gone: bool) -> None:
+    settings = Settings.model_validate({"schedule": {"calendar_warning": warning}})
+    assert ends_soon(calendar_reach(WorkingDays(), TODAY, LINXIA), settings) is today
+    assert ends_soon(calendar_reach(WorkingDays(), datetime(2027, 1, 1, tzinfo=SHANGHAI), LINXIA), settings) is gone
 
 
 def entry(name: str | None) -> DayEntry:

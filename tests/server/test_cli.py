@@ -24,6 +24,7 @@ from models.door import Door
 from models.privacy import Keyring
 from models.tables import calls, evaluations, metadata, outbox
 from server.cli import main
+from server.serve import Role
 from tests.centre.rows import add
 from tests.server.running import COMMAND, Caller, Huiyin, Program, run_command, write_config
 
@@ -55,6 +56,11 @@ def run(monkeypatch: pytest.MonkeyPatch, restored_logs: None) -> Run:
         ("simulate", "call", "--to", "somewhere"),
         ("simulate", "centre"),
         ("demo", "--calls", "0"),
+        ("demo", "--speed", "59"),
+        ("demo", "--speed", "43201"),
+        ("demo", "--speed", "1440", "--days", "8"),
+        ("demo", "--speed", "1440", "--calls", "2"),
+        ("demo", "--days", "10"),
     ],
 )
 def test_wrong_use_is_2(run: Run, arguments: tuple[str, ...]) -> None:
@@ -79,6 +85,11 @@ def test_a_configuration_that_is_not_there_is_1_and_one_line(run: Run, arguments
     assert result.exit_code == 1
     assert result.stdout == ""
     assert result.stderr == "huiyin: nosuch.toml does not exist; see config/huiyin.example.toml for one\n"
+
+
+def test_serve_names_every_role(run: Run) -> None:
+    shown = " ".join(run("serve", "--help").stdout.split())
+    assert f"Only these: {', '.join(sorted(Role, key=shown.index))}." in shown
 
 
 def test_every_command_explains_itself(run: Run) -> None:

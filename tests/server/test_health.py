@@ -7,7 +7,7 @@ import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from sqlalchemy import select
 from centre.outbox import Backlog
 from centre.push import PushStatistics
 from config.values import Address
+from intake.calendars import CalendarReach
 from ivr.listener import Refusal
 from ivr.request import Path
 from ivr.server import Statistics
@@ -133,6 +134,7 @@ def test_metrics(server: HealthServer, metrics: Metrics) -> None:
     metrics.watch_push(push)
     metrics.committed(5, 0.0031)
     metrics.outbox(Backlog(waiting=7, dead=1, oldest=timedelta(seconds=61.5)))
+    metrics.calendar(CalendarReach("622900", date(2026, 12, 31), 33))
     code, text = get(server, "/metrics")
     assert code == 200
     lines = text.splitlines()
@@ -153,6 +155,7 @@ def test_metrics(server: HealthServer, metrics: Metrics) -> None:
         "huiyin_outbox_waiting 7.0",
         "huiyin_outbox_oldest_seconds 61.5",
         "huiyin_outbox_dead 1.0",
+        "huiyin_calendar_days_left 33.0",
     ):
         assert line in lines, text
 

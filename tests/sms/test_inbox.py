@@ -285,6 +285,21 @@ async def test_what_is_a_repeat(bench: Bench, more: dict[str, Any], link: str, c
 
 
 @on_reactor
+async def test_the_same_words_to_two_numbers_that_are_not_ours_are_two_messages(bench: Bench, record: Replying) -> None:
+    """Nor are parts to the one and to the other joined."""
+    bench.take(destination="12306")
+    bench.take(destination="12307")
+    first, *_, last = bench.long(LONG, Split.UDH8)
+    bench.inbox.take(bench.links["mobile"], first._replace(destination="12306"))
+    bench.inbox.take(bench.links["mobile"], last._replace(destination="12307"))
+    assert await bench.links["mobile"].answered(4) == [OK] * 4
+    assert bench.inbox.statistics.kept == {Kept.WHOLE: 2, Kept.PARTIAL: 2}
+    assert len({part.message_id for part in record.rows(parts)}) == 4
+    assert "12306" not in str(record.rows(messages))
+    await bench.inbox.stop()
+
+
+@on_reactor
 async def test_a_repeat_sent_while_the_first_is_being_stored_is_one_message(bench: Bench, record: Replying) -> None:
     record.invite(record.case())
     for _ in range(3):

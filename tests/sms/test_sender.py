@@ -447,6 +447,32 @@ def test_a_partner_takes_what_went_back(rig: Rig) -> None:
     assert rig.sending.message(message).link == "n"
 
 
+def test_links_of_one_carrier_share_its_messages_and_the_one_that_is_up_takes_the_rest(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = rig.add("n")
+    went: list[str] = []
+    for link in (rig.m, other):
+
+        def submit(submit: Submit, token: object, link: FakeLink = link) -> None:
+            went.append(submit.validity)
+            FakeLink.submit(link, submit, token)
+
+        monkeypatch.setattr(link, "submit", submit)
+    queued = [rig.queue(n) for n in range(60)]
+    rig.wake()
+    in_flight = set(rig.m.texts)
+    assert (len(in_flight), len(other.got)) == (10, 10)
+    rig.m.go_down()
+    rig.run()
+    while other.got:
+        other.answer(ACCEPTED, "1")
+        rig.run()
+    assert sorted(went) == sorted(f"{each}.1" for each in queued)  # each once
+    assert {f"{each}.1" for each in queued if rig.state(each) == "unknown"} == in_flight
+    assert [rig.state(each) for each in queued].count("sent") == 50
+
+
 # ── up and down ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

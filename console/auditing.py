@@ -1,0 +1,74 @@
+"""What people do in the console, as rows of the audit.
+
+Rules kept here: a row is written in the transaction of what it tells of; no number stands in it, not even one that
+somebody typed into a reason.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+from sqlalchemy import Executable, insert
+
+from console.masking import mask_words
+from models.ids import new_id
+from models.tables import audit
+
+__all__ = ["Action", "Executes", "note"]
+
+_LONGEST = 1000
+
+
+class Action(StrEnum):
+    """What was done; `audit.action` of rows that the console writes."""
+
+    LOGGED_IN = "login.succeeded"
+    LOGIN_FAILED = "login.failed"
+    LOGGED_OUT = "login.ended"
+    USER_ADDED = "user.added"
+    USER_DISABLED = "user.disabled"
+    USER_ENABLED = "user.enabled"
+    PASSWORD_SET = "user.password_set"  # noqa: S105 (an action's name)
+    PASSWORD_CHANGED = "user.password_changed"  # noqa: S105
+    TOKEN_ADDED = "token.added"  # noqa: S105
+    TOKEN_REVOKED = "token.revoked"  # noqa: S105
+    BOARD_ADDED = "board.added"
+    BOARD_REVOKED = "board.revoked"
+    NUMBER_REVEALED = "number.revealed"
+
+
+class Executes(Protocol):
+    """A connection, or the unit of work of a command."""
+
+    def execute(self, statement: Executable, parameters: Any = None, /) -> Any: ...
+
+
+def note(
+    executes: Executes,
+    now: datetime,
+    actor: str,
+    action: Action,
+    *,
+    subject_id: str | None = None,
+    detail: str | None = None,
+    words: str | None = None,
+) -> None:
+    """Writes a row.
+
+    Args:
+        detail: names and codes of ours.
+        words: what a person typed; loses whatever is as long as a telephone number.
+    """
+    told = " · ".join(part for part in (detail, mask_words(words)) if part)
+    executes.execute(
+        insert(audit).values(
+            id=new_id(),
+            at=now,
+            actor=actor,
+            action=action.value,
+            subject_id=subject_id,
+            detail=told[:_LONGEST] or None,
+        )
+    )

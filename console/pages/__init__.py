@@ -1,0 +1,1 @@
+"""The supervisors' pages (docs/console.md)."""

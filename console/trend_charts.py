@@ -1,0 +1,92 @@
+"""From figures to the charts of the trends page: what stands in which bar, and where a click on it leads.
+
+Each chart has the rows of its table and no others, so that whatever a chart shows can be read, and whatever can be read
+is counted by console/formulas.py. Labels are Chinese; names of agents and departments come from the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+from console.charts import Bar, Chart, ChartKind
+from console.figures import WHOLE, By, Period, Reason, Row, Slice, ratings_query
+from console.formulas import Rate
+from models.terms import Channel, Origin, Satisfaction, SubjectKind
+
+__all__ = ["levels_by_day", "reasons_given", "responses", "satisfactions"]
+
+_RATINGS = "/ratings"
+_UNTOLD = "未注明"
+_NO_REASON = "未说明原因"
+_WORST_FIRST = tuple(reversed(Satisfaction))
+Named = Callable[[str], str]
+
+
+def levels_by_day(rows: Sequence[Row], kind: SubjectKind, part: Slice = WHOLE) -> Chart:
+    """按日评价: real ratings of one kind, their levels on one another, the bad ones lowest."""
+    bars = [
+        Bar(
+            f"{day:%m-%d}",
+            row.figures.of(kind).levels[level],
+            _address(Period(day, day), part, satisfaction=level.value, origin=Origin.CITIZEN.value),
+            part=level.chinese,
+        )
+        for row in rows
+        for day in (date.fromisoformat(row.key),)
+        for level in sorted(_WORST_FIRST)
+    ]
+    return Chart(ChartKind.STACKED, "按日评价", tuple(bars), tuple(level.chinese for level in sorted(_WORST_FIRST)))
+
+
+def satisfactions(
+    rows: Sequence[Row],
+    period: Period,
+    by: By,
+    kind: SubjectKind,
+    satisfied_from: int,
+    *,
+    part: Slice = WHOLE,
+    named: Named = str,
+) -> Chart:
+    """满意率 with its Wilson interval and its n."""
+    bars = [
+        _rate(row.key, row.figures.of(kind).satisfaction(satisfied_from), period, by, part, named, Origin.CITIZEN)
+        for row in rows
+    ]
+    return Chart(ChartKind.RATES, "满意率", tuple(bars))
+
+
+def responses(rows: Sequence[Row], period: Period, by: By, *, part: Slice = WHOLE, named: Named = str) -> Chart:
+    """参评率, to stand beside the satisfaction: how many of those asked it speaks for."""
+    bars = [_rate(row.key, row.figures.response, period, by, part, named, None) for row in rows]
+    return Chart(ChartKind.RATES, "参评率", tuple(bars))
+
+
+def reasons_given(found: Sequence[Reason], period: Period, *, part: Slice = WHOLE, named: Named = str) -> Chart:
+    """差评原因: how often each was given; a click leads to the bad ratings."""
+    bars = [
+        Bar(named(one.code) if one.code else _NO_REASON, one.n, _address(period, part, origin=Origin.CITIZEN.value))
+        for one in found
+    ]
+    return Chart(ChartKind.BARS, "差评原因", tuple(bars))
+
+
+def _rate(key: str, rate: Rate, period: Period, by: By, part: Slice, named: Named, origin: Origin | None) -> Bar:
+    more: dict[str, Any] = {} if origin is None else {"origin": origin.value}
+    if by is By.DAY:
+        period = Period(date.fromisoformat(key), date.fromisoformat(key))
+        label = f"{period.first:%m-%d}"
+    else:
+        told: dict[str, Any] = {by.value: Channel(key) if by is By.CHANNEL else key}
+        part = replace(part, **told)
+        label = named(key) if key else _UNTOLD
+    interval = rate.interval
+    low, high = (None, None) if interval is None else (interval.low, interval.high)
+    return Bar(label, rate.value, _address(period, part, **more), n=rate.n, low=low, high=high)
+
+
+def _address(period: Period, part: Slice, **more: str | int) -> str:
+    return f"{_RATINGS}?{ratings_query(period, part, **more)}"

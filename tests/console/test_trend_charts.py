@@ -1,0 +1,46 @@
+"""What stands in the bars of the trends' charts, and where a click on each leads."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from console.charts import Bar
+from console.figures import By, Figures, Period, Reason, Row, Slice
+from console.formulas import Counts, wilson
+from console.trend_charts import levels_by_day, reasons_given, responses, satisfactions
+from models.terms import SubjectKind
+
+DAY = date(2026, 11, 18)
+PERIOD = Period(date(2026, 11, 1), DAY)
+SOME = Figures(call=Counts(30, 5, 2, 2, 1, asked=50, responded=40), case=Counts(1, 0, 0, 0, 0))
+
+
+def test_the_levels_of_a_day_stand_on_one_another_the_bad_ones_lowest() -> None:
+    chart = levels_by_day([Row("2026-11-18", SOME)], SubjectKind.CALL)
+    assert [(bar.part, bar.value) for bar in chart.bars] == [
+        ("非常不满意", 1), ("不满意", 2), ("基本满意", 2), ("满意", 5), ("非常满意", 30),
+    ]  # fmt: skip
+    assert chart.bars[0].href == "/ratings?from=2026-11-18&to=2026-11-18&satisfaction=1&origin=citizen"
+    assert chart.parts == tuple(bar.part for bar in chart.bars)
+
+
+def test_satisfaction_has_its_interval_and_few_have_no_rate() -> None:
+    rows = [Row("2001", SOME), Row("", Figures(call=Counts(4)))]
+    chart = satisfactions(rows, PERIOD, By.AGENT, SubjectKind.CALL, 3, named=lambda key: f"王 ({key})")
+    interval = wilson(37, 40)
+    address = "/ratings?from=2026-11-01&to=2026-11-18&agent="
+    assert chart.bars == (
+        Bar("王 (2001)", 37 / 40, f"{address}2001&origin=citizen", 40, "", interval.low, interval.high),
+        Bar("未注明", None, f"{address}&origin=citizen", 4),
+    )
+
+
+def test_the_response_rate_beside_it_keeps_the_part_that_is_looked_at() -> None:
+    [bar] = responses([Row("sms", SOME)], PERIOD, By.CHANNEL, part=Slice(dept="X")).bars
+    assert (bar.value, bar.n) == (0.8, 50)
+    assert bar.href == "/ratings?from=2026-11-01&to=2026-11-18&channel=sms&dept=X"
+
+
+def test_reasons_are_named_and_none_is_said_so() -> None:
+    chart = reasons_given([Reason("209", 3), Reason("", 1)], PERIOD, named={"209": "未在承诺时间办结"}.__getitem__)
+    assert [(bar.label, bar.value) for bar in chart.bars] == [("未在承诺时间办结", 3), ("未说明原因", 1)]
