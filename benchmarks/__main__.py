@@ -11,11 +11,11 @@ import resource
 import sys
 from datetime import UTC, datetime
 
-from benchmarks import compare, layers, push, report, sms, waiting
+from benchmarks import compare, layers, push, report, sms, sweeps, waiting
 from benchmarks.contenders import CONTENDERS, PROFILED, WAITING, machine, versions
 from benchmarks.process import BenchError, choose_cores
 
-PARTS = ("cpu", "waiting", "push", "sms", "open", "replies", "profile")
+PARTS = ("cpu", "waiting", "push", "sms", "open", "replies", "sweeps", "profile")
 
 
 def tell(line: str) -> None:
@@ -28,6 +28,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="one short round; the figures are not kept")
     parser.add_argument("--only", default=",".join(PARTS), help=f"comma-separated: {', '.join(PARTS)}")
+    parser.add_argument(
+        "--crowd",
+        type=int,
+        metavar="COUNT",
+        help="open invitations beside which the sweeps are measured, at most (PostgreSQL; SQLite: a tenth)",
+    )
     parser.add_argument("--no-write", action="store_true", help="leave docs/performance.md as it is")
     options = parser.parse_args()
     parts = options.only.split(",")
@@ -42,6 +48,7 @@ def main() -> int:
     if not cores.apart:
         outcome.left_out.append("This machine has one core: server and generator shared it, the figures are rough.")
     outcome.sms_load = sms_load = sms.QUICK if options.quick else sms.SmsLoad()
+    outcome.sweep_load = sweep_load = sweeps.load_of(quick=options.quick, crowd=options.crowd)
     senders = []
     for client in sms.SMS_CLIENTS:
         if why := client.missing():
@@ -71,6 +78,10 @@ def main() -> int:
             outcome.open_invitations = sms.open_invitations(sms_load, cores, tell)
         if "replies" in parts:
             outcome.replies, outcome.commits = sms.replies(sms_load, cores, tell)
+        if "sweeps" in parts:
+            if lacking := sweeps.postgres_missing():
+                outcome.left_out.append(f"sweeps on PostgreSQL: {lacking}")
+            outcome.sweeps = sweeps.measure(sweep_load, cores, tell)
         if "profile" in parts:
             if why := layers.missing():
                 outcome.left_out.append(why)
@@ -84,7 +95,7 @@ def main() -> int:
         return 1
     text = report.render(outcome)
     print(text)
-    if not options.quick and not options.no_write and set(parts) == set(PARTS):
+    if not options.quick and not options.no_write and options.crowd is None and set(parts) == set(PARTS):
         report.write(text)
         tell("kept in docs/performance.md")
     return 0

@@ -77,6 +77,11 @@ def cpu_seconds(pid: int) -> float:
     return time.clock_gettime((~pid << 3) | 2)
 
 
+def percentile(values: Sequence[float], part: int) -> float:
+    """The value below which `part` of a hundred lie."""
+    return sorted(values)[min(len(values) - 1, len(values) * part // 100)]
+
+
 class Server:
     """A measured server: a process that says on its output where it listens.
 
@@ -174,6 +179,11 @@ class Server:
                     raise BenchError(f"{self.argv} did not say {pattern}:\n{self.said()}")
                 self._more.wait(left)
         return found
+
+    def forget(self) -> None:
+        """Forget what it wrote so far, before it is asked for more."""
+        with self._more:
+            self._said.clear()
 
     def tell(self, line: str) -> None:
         """Write it a line."""

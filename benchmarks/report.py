@@ -15,13 +15,14 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from benchmarks.contenders import BASELINE
-from benchmarks.process import ROOT
+from benchmarks.process import ROOT, percentile
 
 if TYPE_CHECKING:
     from benchmarks.compare import Figures, Load
     from benchmarks.layers import Profile
     from benchmarks.push import Push
     from benchmarks.sms import Commits, Cost, OpenInvitations, Replies, SmsFigures, SmsLoad
+    from benchmarks.sweeps import SweepFigures, SweepLoad
     from benchmarks.waiting import Waiting
 
 DOCUMENT = ROOT / "docs" / "performance.md"
@@ -35,6 +36,10 @@ OPEN_LIMIT = 1.3
 REPLIES_A_SECOND = {10: 500.0, 100: 3000.0}
 REPLIES_P99 = {1: 40.0}
 """By how many may be unanswered; the second in ms."""
+TICK_MS_LIMIT = 20.0
+TICK_BUFFERS_LIMIT = 20
+DUE_LIMIT = 0.3
+MORE_RESIDENT_MIB_LIMIT = 16.0
 
 
 @dataclass(slots=True)
@@ -54,6 +59,8 @@ class Outcome:
     open_invitations: OpenInvitations | None = None
     replies: list[Replies] = field(default_factory=list)
     commits: Commits | None = None
+    sweep_load: SweepLoad | None = None
+    sweeps: list[SweepFigures] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
 
@@ -266,6 +273,86 @@ def replies(outcome: Outcome) -> str:
     return table(head, rows)
 
 
+def idle_ticks(outcome: Outcome) -> str:
+    """Ticks that find nothing, before the due work and after it."""
+    rows = []
+    for kind in outcome.sweeps:
+        for beside in (kind.few, kind.many):
+            for when, times, buffers in (
+                ("", beside.idle, beside.buffers),
+                (", after the due work", beside.idle_after, beside.buffers_after),
+            ):
+                for name, values in times.items():
+                    p99 = percentile(values, 99)
+                    rows.append(
+                        (
+                            f"{kind.title}, {name}{when}",
+                            f"{beside.count:,}",
+                            f"{percentile(values, 50):.1f}",
+                            f"{p99:.1f}",
+                            verdict(p99, TICK_MS_LIMIT),
+                            str(buffers[name]) if buffers else "",
+                            verdict(buffers[name], TICK_BUFFERS_LIMIT) if buffers else "",
+                        )
+                    )
+    head = (
+        "Nothing due",
+        "open invitations",
+        "p50 ms",
+        "p99 ms",
+        f"at most {TICK_MS_LIMIT:g} ms",
+        "buffers",
+        f"at most {TICK_BUFFERS_LIMIT}",
+    )
+    return table(head, rows)
+
+
+def due_work(outcome: Outcome) -> str:
+    """The sweeps beside the bare SQL."""
+    rows = []
+    for kind in outcome.sweeps:
+        for beside in (kind.few, kind.many):
+            for name, due in beside.due.items():
+                ratio = median(due.ratios)
+                rows.append(
+                    (
+                        f"{kind.title}, {name}",
+                        f"{beside.count:,}",
+                        f"{median(due.own):,.0f}",
+                        f"{median(due.bare):,.0f}",
+                        f"{ratio:.2f}",
+                        f"{min(due.ratios):.2f} to {max(due.ratios):.2f}",
+                        verdict(ratio, DUE_LIMIT, at_most=False),
+                    )
+                )
+    head = (
+        "Due work",
+        "open invitations",
+        "sweep, rows/s",
+        "bare SQL, rows/s",
+        "ratio",
+        "rounds",
+        f"at least {DUE_LIMIT:g}",
+    )
+    return table(head, rows)
+
+
+def resident(outcome: Outcome) -> str:
+    """Memory of the sweeping process."""
+    rows = [
+        (
+            kind.title,
+            f"{kind.few.resident_kib / 1024:.1f}",
+            f"{kind.many.resident_kib / 1024:.1f}",
+            f"{kind.more_resident_mib:.1f}",
+            verdict(kind.more_resident_mib, MORE_RESIDENT_MIB_LIMIT),
+        )
+        for kind in outcome.sweeps
+    ]
+    head = ("Resident, the most", "few, MiB", "many, MiB", "more, MiB", f"at most {MORE_RESIDENT_MIB_LIMIT:g}")
+    return table(head, rows)
+
+
 def profiles(outcome: Outcome) -> str:
     """Where the time goes, a table by layer and one by function for each profiled server."""
     parts = []
@@ -332,6 +419,19 @@ def render(outcome: Outcome) -> str:
             "### Replies stored before they are answered\n\n"
             f"Medians of {len(outcome.replies[0].per_second)} rounds; the commit loop stands before each of them.\n\n"
             + replies(outcome)
+        )
+    sweep_load = outcome.sweep_load
+    if outcome.sweeps and sweep_load is not None:
+        sizes = "; ".join(
+            f"{kind.title} with {kind.many.count:,} is {kind.many.size_mb:,.0f} MB, filled in "
+            f"{kind.many.fill_seconds:.0f} s"
+            for kind in outcome.sweeps
+        )
+        parts.append(
+            "### What time makes happen\n\n"
+            f"{sweep_load.ticks} ticks of each sweep; {sweep_load.rounds} rounds of {sweep_load.due:,} due rows of "
+            f"each kind, sweep and bare SQL in turn. {sizes}.\n\n"
+            + "\n\n".join((idle_ticks(outcome), due_work(outcome), resident(outcome)))
         )
     if outcome.profiles:
         parts.append("### Where the time goes\n\n" + profiles(outcome))

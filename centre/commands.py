@@ -3,7 +3,7 @@
 Rules kept here:
 
 * A batch's bytes are stored in the transaction that takes its members out of the outbox's queue, before anything is
-  sent; they stay as they are until the batch is answered or split.
+  sent; they stay as they are until the batch is answered or split. Then they go, and their digest stays.
 * A claim is a lease (owner, until), committed before the effect. `FOR UPDATE SKIP LOCKED` only keeps two processes from
   waiting for each other. Whoever is late settles nothing twice: a batch is settled while it is open, once.
 * Times in the database are another moment's wall clock, so they are only compared, and one that lies further ahead than
@@ -13,6 +13,7 @@ Rules kept here:
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from sqlalchemy import (
     String,
     and_,
     bindparam,
+    case,
     delete,
     func,
     literal_column,
@@ -102,6 +104,7 @@ _NEW_BATCHES = Bulk(
         "lease_owner",
         "lease_until",
         "created_at",
+        "digest",
     ),
 )
 _NEW_MEMBERS = Bulk(push_members, ("batch_id", "evaluation_id", "position"))
@@ -380,7 +383,18 @@ def _store(
     unit.insert(
         _NEW_BATCHES,
         [
-            (batch.id, BatchState.OPEN.value, batch.body, len(batch.members), parent, 0, now, *lease, now)
+            (
+                batch.id,
+                BatchState.OPEN.value,
+                batch.body,
+                len(batch.members),
+                parent,
+                0,
+                now,
+                *lease,
+                now,
+                hashlib.sha256(batch.body).digest(),
+            )
             for batch in batches
         ],
     )
@@ -393,7 +407,14 @@ def _store(
 
 # ── what became of a batch ────────────────────────────────────────────────────────────────────────────────────────────
 
-_STILL_OPEN = select(push_batches.c.id).where(push_batches.c.id.in_(bindparam("batches", expanding=True)), _OPEN)
+# A batch of before the digest was stored with it: the body is read once more.
+_STILL_OPEN = select(
+    push_batches.c.id, case((push_batches.c.digest.is_(None), push_batches.c.body)).label("undigested")
+).where(push_batches.c.id.in_(bindparam("batches", expanding=True)), _OPEN)
+_DIGEST = Many(
+    update(push_batches).where(push_batches.c.id == bindparam("batch")).values(digest=bindparam("sum")),
+    ("sum", "batch"),
+)
 _CLOSE = Many(
     update(push_batches)
     .where(push_batches.c.id == bindparam("batch"))
@@ -411,7 +432,11 @@ _CLOSE = Many(
 
 def _still_open(unit: Unit, batch_ids: Sequence[str]) -> set[str]:
     """Which of these batches nobody has settled or split yet; they stay locked until the end of the transaction."""
-    found = unit.execute(_STILL_OPEN.with_for_update(), {"batches": sorted(set(batch_ids))})
+    found = unit.execute(_STILL_OPEN.with_for_update(), {"batches": sorted(set(batch_ids))}).all()
+    unit.many(
+        _DIGEST,
+        [(hashlib.sha256(row.undigested).digest(), row.id) for row in found if row.undigested is not None],
+    )
     return {row.id for row in found}
 
 

@@ -42,7 +42,7 @@ from config.keymap import KeyMap, key_map_problems
 from config.values import Address, DayTime, Duration, Listen, Network, Seconds, between
 from config.wire import Alphabet, Bind, CitizenForm, DestinationForm, IdForm, SignatureAt, SignedBy, Split, ValidityForm
 from models.database import parse_url
-from models.terms import Satisfaction
+from models.terms import RetentionKind, Satisfaction
 
 __all__ = [
     "SHIPPED_PROMPTS",
@@ -471,9 +471,33 @@ class HealthSection(Section):
     listen: Listen = Address("127.0.0.1", 8346)
 
 
+_Days = Annotated[int, Field(ge=30, le=36500)]
+
+
 class PrivacySection(Section):
     key_file: Path = Path("var/privacy.key")
-    retention_days: Annotated[int, Field(ge=30, le=36500)] = 1095
+    retention_days: _Days = 1095
+    numbers_days: _Days | None = None
+    comments_days: _Days | None = None
+    messages_days: _Days | None = None
+
+    @field_validator("numbers_days", "comments_days", "messages_days")
+    @classmethod
+    def _no_longer(cls, days: int | None, info: ValidationInfo) -> int | None:
+        longest = info.data.get("retention_days")
+        if days is not None and longest is not None and days > longest:
+            raise ValueError(f"must not be longer than privacy.retention_days ({longest})")
+        return days
+
+    @property
+    def retention(self) -> Mapping[RetentionKind, timedelta]:
+        """How long each kind of data is kept."""
+        own = {
+            RetentionKind.NUMBERS: self.numbers_days,
+            RetentionKind.COMMENTS: self.comments_days,
+            RetentionKind.MESSAGES: self.messages_days,
+        }
+        return {kind: timedelta(days=own.get(kind) or self.retention_days) for kind in RetentionKind}
 
 
 class LogSection(Section):

@@ -96,6 +96,11 @@ class NumberRow(NamedTuple):
         return (self.kind, self.hash) == (other.kind, other.hash)
 
     @property
+    def is_gone(self) -> bool:
+        """There was one, and it is kept no longer (intake/forgetting.py, intake/keeping.py)."""
+        return self.hash is None and self.kind is not NumberKind.ANONYMOUS
+
+    @property
     def values(self) -> tuple[Any, ...]:
         return (self.kind.value, *self[1:])
 
@@ -505,7 +510,7 @@ class CaseBook:
         apart = apart_from.number if apart_from is not None else None
         for phone in self._phones_of(group_key):
             others = phone.cases - (1 if apart is not None and phone.number.is_same(apart) else 0)
-            if others > 0 and not phone.number.is_same(number):
+            if others > 0 and not phone.number.is_gone and not phone.number.is_same(number):
                 return True
         return False
 

@@ -290,13 +290,15 @@ class PostCase:
         return _verdict(case, 201, self.now)
 
     def _again(self, case: KnownCase) -> Verdict:
+        # What is kept no longer cannot differ.
+        gone = case.number.is_gone
+        left_out = {"case_no", "service_number", "phone", *(("title",) if gone else ())}
         differing = [
             name
             for name in CASE_FIELDS
-            if name not in {"case_no", "service_number", "phone"}
-            and getattr(_with_told(self.content, case), name) != getattr(case.content, name)
+            if name not in left_out and getattr(_with_told(self.content, case), name) != getattr(case.content, name)
         ]
-        if not self.number.is_same(case.number):
+        if not gone and not self.number.is_same(case.number):
             differing.insert(0, "phone")
         if not differing:
             return _verdict(case, 200, self.now)

@@ -224,6 +224,8 @@ _SAID_OF_AN_OPT_OUT = frozenset({MessageKind.OPTED_OUT, MessageKind.OPTED_IN})
 
 def _unwanted(kind: MessageKind, row: Any) -> str | None:
     """Why a message is not to be sent any more (rule 7); None: it is."""
+    if row.number_sealed is None:
+        return "forgotten"
     if kind in _SAID_OF_AN_OPT_OUT:
         return None
     if row.refused is not None:

@@ -29,7 +29,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from sqlalchemy import and_, bindparam, case, func, or_, select, update
+from sqlalchemy import and_, bindparam, case, func, select, update
 
 from intake.endings import Ending, end_invitations
 from intake.names import project_no
@@ -219,13 +219,7 @@ _DONE = Many(
 )
 _IMPOSSIBLE_DEFAULTED = Many(
     update(invitations)
-    .where(
-        invitations.c.id == bindparam("invitation"),
-        or_(
-            invitations.c.state == InvitationState.IMPOSSIBLE.value,
-            invitations.c.state == InvitationState.DEFAULTED.value,
-        ),
-    )
+    .where(invitations.c.id == bindparam("invitation"), invitations.c.state == InvitationState.IMPOSSIBLE.value)
     .values(
         state=InvitationState.DEFAULTED.value,
         ended_at=case((invitations.c.ended_at.is_(None), bindparam("at")), else_=invitations.c.ended_at),
@@ -389,7 +383,10 @@ class _Group:
         still_open = {row.invitation_id for row in _STILL_OPEN.rows(self.unit, values=ids)}
         over = [identity for identity in ids if identity not in still_open]
         end_invitations(self.unit, [Ending(identity, InvitationState.DEFAULTED, None, self.now) for identity in over])
-        self.unit.many(_IMPOSSIBLE_DEFAULTED, [(identity, self.now) for identity in over])
+        impossible = {
+            one.id for one in asked.values() if one is not None and one.state == InvitationState.IMPOSSIBLE.value
+        }
+        self.unit.many(_IMPOSSIBLE_DEFAULTED, [(identity, self.now) for identity in over if identity in impossible])
 
 
 _ENDS_BY_DEFAULT = frozenset({InvitationState.WAITING, InvitationState.ASKED, InvitationState.IMPOSSIBLE})

@@ -41,7 +41,7 @@ from models.tables import (
 )
 from models.terms import InvitationState, MessageKind, Origin
 
-__all__ = ["GROUP", "ExpireInvitations", "InviteDue", "Invited", "text_facts"]
+__all__ = ["GROUP", "ExpireInvitations", "InviteDue", "Invited", "facts_of", "text_facts"]
 
 GROUP = 64
 _SLOT = timedelta(hours=24)
@@ -272,27 +272,33 @@ def _given_codes(unit: Unit, hashes: Sequence[bytes]) -> dict[bytes, list[_Given
 
 
 def text_facts(unit: Unit, ids: Sequence[str]) -> dict[str, dict[str, str]]:
-    """What the text may name of each invitation's subjects: what is rated, the day, the case number, how many.
-
-    Of a call and its case the case is named; of several the one closed last.
-    """
+    """What the text may name of each invitation's subjects (`facts_of`)."""
     subjects: dict[str, list[Any]] = {}
     for row in _SUBJECTS.rows(unit, values=ids):
         subjects.setdefault(row.invitation_id, []).append(row)
-    facts: dict[str, dict[str, str]] = {}
-    for identity, rows in subjects.items():
-        asked = [row for row in rows if row.withdrawn_at is None and row.origin != Origin.CITIZEN.value]
-        of_cases = [row for row in asked if row.case_no is not None]
-        known = facts[identity] = {"subject": "call", "count": str(len(of_cases))}
-        if of_cases:
-            last = max(of_cases, key=lambda row: (row.closed_at or _NEVER, row.case_no))
-            known |= {"subject": "case" if len(of_cases) == 1 else "batch", "case_no": last.case_no}
-            at = last.closed_at
-        else:
-            at = next((row.ended_at for row in asked if row.ended_at is not None), None)
-        if at is not None:
-            known["day"] = at.astimezone(SHANGHAI).date().isoformat()
-    return facts
+    return {identity: facts_of(rows) for identity, rows in subjects.items()}
+
+
+def facts_of(rows: Sequence[Any]) -> dict[str, str]:
+    """What is rated, the day, the case number, how many. Of a call and its case the case is named; of several the one
+    closed last.
+
+    Args:
+        rows: of an invitation's subjects: `case_no`, `closed_at`, `withdrawn_at` and `origin` of the effective
+            evaluation; of a call, whose `case_no` is None, `ended_at`.
+    """
+    asked = [row for row in rows if row.withdrawn_at is None and row.origin != Origin.CITIZEN.value]
+    of_cases = [row for row in asked if row.case_no is not None]
+    known = {"subject": "call", "count": str(len(of_cases))}
+    if of_cases:
+        last = max(of_cases, key=lambda row: (row.closed_at or _NEVER, row.case_no))
+        known |= {"subject": "case" if len(of_cases) == 1 else "batch", "case_no": last.case_no}
+        at = last.closed_at
+    else:
+        at = next((row.ended_at for row in asked if row.ended_at is not None), None)
+    if at is not None:
+        known["day"] = at.astimezone(SHANGHAI).date().isoformat()
+    return known
 
 
 _NEVER = datetime.min.replace(tzinfo=UTC)

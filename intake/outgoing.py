@@ -12,7 +12,7 @@ answered, and what nobody answered) and intake/receipts.py (状态报告); docs/
 5. A receipt that finds no segment is kept: it may be earlier than the answer that brings its id, or stand for a segment
    whose answer never came.
 6. What is sent of our own accord goes inside the sending hours; an answer to a citizen goes at once or not at all.
-7. What is no longer wanted when its turn comes is cancelled: its invitation is over, its number opted out.
+7. What is no longer wanted when its turn comes is cancelled: its invitation is over, its number opted out or forgotten.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 Rules kept here (those of all that sends stand in intake/outgoing.py):
 
 1. A receipt finds its segment by the SMSC's id, in any form it may have, over the link it came by or a partner; where
-   it names the citizen's number, the segment must have gone there. Else, where an answer was lost, by the pair of
+   it names the citizen's number, the segment must have gone there, or to somebody whose number is kept no longer.
+   Else, where an answer was lost, by the pair of
    numbers (ours with its code, theirs), but only while no other answer of that number is awaited.
 2. One that finds nothing is kept, and looked at again when an answer comes or is given up.
 3. What a receipt says of a segment whose answer was lost proves that the SMSC had it: it does not go again.
@@ -337,11 +338,12 @@ def _by_form(
     for place, forms in wanted:
         fact = facts[place]
         for form in forms:
-            rows = [
-                row
-                for row in by_id.get(form, ())
-                if row.over in fact.links and (fact.number_hash is None or row.number_hash == fact.number_hash)
-            ]
+            those = [row for row in by_id.get(form, ()) if row.over in fact.links]
+            rows = [row for row in those if fact.number_hash is None or row.number_hash == fact.number_hash]
+            if not rows:
+                # Its citizen was forgotten meanwhile; an old one only has an id that the SMSC has given again.
+                recent = fact.at - KEPT
+                rows = [row for row in those if row.number_hash is None and row.submitted_at > recent]
             if rows:
                 # An SMSC that begins its ids anew means the newest.
                 found[place] = rows[0] if len(rows) == 1 else max(rows, key=lambda row: row.submitted_at)
@@ -526,7 +528,7 @@ def _settle(
     for identity, row in rows.items():
         left = states[identity]
         kind = bad.get(identity)
-        if kind is ReceiptClass.BLACKLISTED:
+        if kind is ReceiptClass.BLACKLISTED and row.number_hash is not None:
             _carrier_opt_out(unit, row, now)
         if row.state == MessageState.HANDED.value:
             continue  # rule 5
@@ -572,7 +574,7 @@ class _Settling:
 
     def all_delivered(self, row: Any) -> None:
         self.delivered.append((row.message_id, self.now))
-        if row.reason == ReceiptClass.NO_ROUTE.value:
+        if row.reason == ReceiptClass.NO_ROUTE.value and row.number_hash is not None:
             _learn_route(self.unit, row, self.now)
         if row.reason is not None and row.invitation_id is not None and row.kind in ASKS:
             self.after_all.append((row.invitation_id, self.now))

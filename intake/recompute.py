@@ -155,6 +155,8 @@ class RecomputeDeadlines:
         for case in unit.execute(_LOAD, {"ids": sorted(ids)}) if ids else ():
             if case.withdrawn_at is not None or (case.default_at is None and not case.provisional):
                 continue  # withdrawn, or looked at, since it was found
+            if case.default_reason == DefaultReason.FORGOTTEN.value:
+                continue  # its citizen asked to be forgotten: no default, whatever the calendar says
             due = self.rules.due(days, case.closed_at or case.created_at, case.area_code, case.created_at)
             values: tuple[Any, ...]
             if case.origin is not None:

@@ -27,7 +27,7 @@ from typing import Any, ClassVar
 
 from sqlalchemy import and_, bindparam, case, or_, select, update
 
-from intake.invitations import text_facts
+from intake.invitations import facts_of
 from intake.manners import Manners, SendingRules, alone
 from intake.numbers import NumberKind
 from intake.outgoing import NewMessage, StoredNumber, queue_messages
@@ -219,6 +219,7 @@ _DUE = Read(
 _CASES = Read(
     select(
         invitation_members.c.invitation_id,
+        cases.c.case_no,
         cases.c.closed_at,
         cases.c.deadline,
         cases.c.withdrawn_at,
@@ -319,11 +320,9 @@ class _Group:
         ids = [row.id for row in rows]
         hashes = list({row.number_hash for row in rows if row.number_hash is not None})
         self.manners = Manners(unit, hashes, self.now, self.rules.sending)
-        self.cases: dict[str, list[AskedCase]] = {}
+        self.cases: dict[str, list[Any]] = {}
         for row in _CASES.rows(unit, values=ids):
-            self.cases.setdefault(row.invitation_id, []).append(
-                AskedCase(_standing(row), row.closed_at or row.created_at, row.deadline)
-            )
+            self.cases.setdefault(row.invitation_id, []).append(row)
         self.sms = {row.invitation_id: _sms(row) for row in _SMS.rows(unit, values=ids)}
         self.codes = {row.invitation_id: row.code for row in _CODES.rows(unit, values=ids)}
 
@@ -349,8 +348,7 @@ class _Group:
                 over.append((row.id, self.now, QUEUED))
                 to_remind.append((row, verdict.until, carrier))
                 self.manners.sends(row.number_hash)
-        facts = text_facts(self.unit, [row.id for row, _, _ in to_remind]) if to_remind else {}
-        queue_messages(self.unit, [self._message(*one, facts) for one in to_remind], self.now)
+        queue_messages(self.unit, [self._message(*one) for one in to_remind], self.now)
         self.unit.many(_LOOK_AGAIN, again)
         self.unit.many(_DECIDED, over)
         return Reminded(len(to_remind), len(again), dict(skipped))
@@ -363,16 +361,14 @@ class _Group:
             muted=bool(row.muted),
             reachable=row.number_kind == NumberKind.MOBILE.value and row.number_sealed is not None and known,
             refusal=self.manners.refusal(row.number_hash) if known else None,
-            cases=tuple(self.cases.get(row.id, ())),
+            cases=tuple(map(_asked, self.cases.get(row.id, ()))),
             sms=self.sms.get(row.id),
             opening=self.manners.opening,
             capped_until=self.manners.tomorrow() if known and self.manners.capped(row.number_hash) else None,
         )
         return decide(situation, self.now, self.rules.after, self.rules.instead)
 
-    def _message(
-        self, row: Any, until: datetime | None, carrier: str, facts: Mapping[str, Mapping[str, str]]
-    ) -> NewMessage:
+    def _message(self, row: Any, until: datetime | None, carrier: str) -> NewMessage:
         number = StoredNumber(row.number_kind, row.number_sealed, row.number_hash, row.number_tail, row.number_key_id)
         return NewMessage(
             id=new_id(),
@@ -382,11 +378,15 @@ class _Group:
             invitation_id=row.id,
             code=self.codes.get(row.id, ""),
             lang=row.lang or "zh",
-            fields={"keys": row.key_map, **facts.get(row.id, {})},
+            fields={"keys": row.key_map, **facts_of(self.cases[row.id])},
             carrier=carrier,
             not_before=self.manners.opening,
             not_after=until,
         )
+
+
+def _asked(row: Any) -> AskedCase:
+    return AskedCase(_standing(row), row.closed_at or row.created_at, row.deadline)
 
 
 def _standing(row: Any) -> Standing:

@@ -27,7 +27,7 @@ from sqlalchemy.pool import QueuePool
 
 from models.errors import DatabaseBusy, DatabaseNotReady, KeyMismatch, StoreError
 from models.privacy import Keyring
-from models.tables import meta, metadata, number_tables
+from models.tables import meta, metadata, number_tables, opt_outs
 
 __all__ = ["Database", "SchemaState", "open_database", "parse_url"]
 
@@ -314,7 +314,27 @@ class Database:
             elif known != keyring.fingerprint:
                 raise KeyMismatch(f"{path} is not the key of this database; restore the key that was backed up with it")
         self._fingerprint = keyring.fingerprint
-        return keyring
+        kept = self.kept_hashes(keyring.active_id)
+        if missing := set(kept.values()) - set(keyring.ids):
+            raise KeyMismatch(
+                f"{path} lacks key {min(missing)}, by which an opt-out is known; restore the newest key file"
+            )
+        return keyring.keeping(kept)
+
+    def kept_hashes(self, active_id: int) -> dict[bytes, int]:
+        """Hashes of opt-outs that have outlived their number, made by a key before this one; each with its key.
+
+        Only a rotation adds to them, and then nobody serves.
+        """
+        with self.read_engine.connect() as connection:
+            rows = connection.execute(
+                select(opt_outs.c.number_hash, opt_outs.c.number_key_id).where(
+                    opt_outs.c.number_sealed.is_(None),
+                    opt_outs.c.number_hash.is_not(None),
+                    opt_outs.c.number_key_id < active_id,
+                )
+            )
+            return {row.number_hash: row.number_key_id for row in rows}
 
     def read_meta(self, key: str) -> str | None:
         with self.read_engine.connect() as connection:

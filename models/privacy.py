@@ -9,6 +9,10 @@ A number is stored three ways and never in clear:
 
 The keys stand in one file of mode 0600, outside the database; each has three parts, by HKDF-SHA256. The newest is
 used; the one before it stays until the next rotation, for a row that a process without a lock sealed meanwhile.
+
+A hash can outlive its number: an opt-out whose citizen was forgotten is a hash alone, and no new key can make another
+of it (docs/adr/0026-keeping-and-forgetting.md). The key that made it stays in the file, and the citizen's number keeps
+that hash wherever it is stored again (`keeping`).
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import os
 import secrets
 import stat
 import tomllib
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -71,12 +76,14 @@ class _Key:
 class Keyring:
     """The keys of one installation; the newest writes, all read."""
 
-    def __init__(self, secrets_by_id: dict[int, bytes]) -> None:
+    def __init__(self, secrets_by_id: dict[int, bytes], kept: Collection[bytes] = ()) -> None:
         if not secrets_by_id:
             raise KeyUnreadable("the privacy key file holds no key; restore it from your backup")
         self._keys = {key_id: _Key(key_id, secret) for key_id, secret in secrets_by_id.items()}
         self.active_id = max(self._keys)
         self._active = self._keys[self.active_id]
+        self._older = tuple(key for key in self._keys.values() if key.id != self.active_id)
+        self._kept = frozenset(kept)
 
     # ── the file ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -143,11 +150,20 @@ class Keyring:
 
     def with_new_key(self) -> Keyring:
         """The same keys and a newer one, which is active from now on."""
-        return Keyring({**self._secrets(), self.active_id + 1: secrets.token_bytes(32)})
+        return Keyring({**self._secrets(), self.active_id + 1: secrets.token_bytes(32)}, self._kept)
 
     def without_older(self, key_id: int) -> Keyring:
         """The same keys without those before `key_id`."""
-        return Keyring({known: secret for known, secret in self._secrets().items() if known >= key_id})
+        newer = {known: secret for known, secret in self._secrets().items() if known >= key_id}
+        return Keyring(newer, self._kept)
+
+    def keeping(self, hashes: Collection[bytes]) -> Keyring:
+        """The same keys; a number that has one of these hashes by an older key has it by this keyring, too."""
+        return Keyring(self._secrets(), hashes)
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        return tuple(sorted(self._keys))
 
     def _secrets(self) -> dict[int, bytes]:
         return {key.id: key.secret for key in self._keys.values()}
@@ -176,7 +192,15 @@ class Keyring:
 
     def hash(self, number: str) -> bytes:
         """The keyed hash by which stored rows of this number are found."""
-        return blake2b(number.encode(), key=self._active.hash_key, digest_size=_HASH).digest()
+        if self._kept:
+            for key in self._older:
+                if (older := _hash(number, key)) in self._kept:
+                    return older
+        return _hash(number, self._active)
+
+    def hashes(self, number: str) -> tuple[bytes, ...]:
+        """Every hash under which a row of this number may stand: one for each key of the file."""
+        return tuple(_hash(number, key) for key in self._keys.values())
 
     def tail(self, number: str) -> bytes:
         """The keyed hash of the last four digits."""
@@ -203,6 +227,10 @@ class Keyring:
         except InvalidTag:
             raise KeyUnreadable("a stored number is damaged or was sealed with another key of the same id") from None
         return clear.decode()
+
+
+def _hash(number: str, key: _Key) -> bytes:
+    return blake2b(number.encode(), key=key.hash_key, digest_size=_HASH).digest()
 
 
 def mask(number: str) -> str:

@@ -10,7 +10,7 @@ lacks a key that some row needs:
 4. The database takes the new fingerprint.
 5. Keys older than the one before leave the file. That one stays until the next rotation, which also takes along any row
    that was sealed with it since: a PostgreSQL that restarts forgets who serves, so a number is never made unreadable
-   on the strength of the lock alone.
+   on the strength of the lock alone. The key of a hash that has outlived its number (models/privacy.py) stays, too.
 """
 
 from __future__ import annotations
@@ -50,10 +50,12 @@ def rotate(database: Database, key_file: Path, clock: Clock) -> int:
         database.write_meta(ROTATING, keyring.fingerprint)
     elif rotating != keyring.fingerprint:
         raise KeyMismatch(f"{key_file} lacks the newer key of the interrupted rotation; restore the newest key file")
+    kept = database.kept_hashes(keyring.active_id)
+    keyring = keyring.keeping(kept)
     moved = sum(_move(database, table, keyring) for table in number_tables)
     with database.write_engine.begin() as connection:
         _finish(connection, keyring, clock, moved)
-    keyring.without_older(keyring.active_id - 1).save(key_file)
+    keyring.without_older(min([keyring.active_id - 1, *kept.values()])).save(key_file)
     return moved
 
 
@@ -62,7 +64,11 @@ def _move(database: Database, table: Table, keyring: Keyring) -> int:
     [identity] = table.primary_key.columns
     older = (
         select(identity, table.c.number_sealed)
-        .where(table.c.number_key_id.is_not(None), table.c.number_key_id != keyring.active_id)
+        .where(
+            table.c.number_key_id.is_not(None),
+            table.c.number_key_id != keyring.active_id,
+            table.c.number_sealed.is_not(None),
+        )
         .limit(_ROWS)
     )
     sealed = (

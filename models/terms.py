@@ -21,6 +21,7 @@ __all__ = [
     "Origin",
     "OutboxState",
     "QueueReason",
+    "RetentionKind",
     "Satisfaction",
     "SegmentState",
     "SubjectKind",
@@ -170,6 +171,15 @@ class QueueReason(StrEnum):
     MISTAKEN = "mistaken"
     TOO_LATE = "too_late"
     PRESSURE = "pressure"
+
+
+class RetentionKind(StrEnum):
+    """Kinds of personal data that are kept so long and no longer (`[privacy]`; intake/keeping.py)."""
+
+    NUMBERS = "numbers"
+    COMMENTS = "comments"
+    MESSAGES = "messages"
+    PUSHES = "pushes"
 
 
 class OutboxState(StrEnum):

@@ -31,6 +31,7 @@ from server.command_line import load_settings as _load
 from server.command_line import opened as _database
 from server.command_line import told as _told
 from server.errors import CannotDo
+from server.forget_command import forget
 from server.logs import configure
 from server.scheduler_commands import scheduler
 from server.sms_commands import sms
@@ -58,6 +59,7 @@ main.add_command(scheduler)
 main.add_command(calendar)
 main.add_command(user)
 main.add_command(statistics)
+main.add_command(forget)
 
 
 # ── serving ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -51,6 +51,7 @@ from models.errors import DatabaseBusy, KeyMismatch
 from models.futures import Wakeups
 from models.privacy import Keyring
 from models.tables import meta
+from scheduler.keeping import KeepingSweep
 from scheduler.sweeps import Sweeps
 from scheduler.ticker import Counts, Ticker
 from server.api import deadline_rules_of, open_api
@@ -64,7 +65,7 @@ from server.logs import announce, bridge_twisted
 from server.metrics import Metrics
 from server.pages import open_pages
 from server.sms_metrics import sms_condition, sms_source
-from server.sweeps import Overdue, open_sweeps, overdue, sweeps_condition, sweeps_source
+from server.sweeps import Overdue, open_keeping, open_sweeps, overdue, sweeps_condition, sweeps_source
 from sms.link import UnusableTrust
 from sms.pdu import UnfitField
 from sms.server import SmsServer
@@ -183,6 +184,7 @@ class Process:
         self._backlog = Backlog(waiting=0, dead=0, oldest=timedelta(0))
         self._sms_figures = SmsFigures()
         self.sweeps: Sweeps | None = None
+        self.keeping: KeepingSweep | None = None
         self._overdue = Overdue()
         self._stored_calendar = StoredCalendar()
         self._calendar: CalendarReach | None = None
@@ -353,6 +355,7 @@ class Process:
             wake_push=self.pusher.wake if self.pusher is not None else _nobody,
             fault=self.fault,
         )
+        self.keeping = open_keeping(self.settings, door, keyring, wakeups, self.clock, ticker)
         self.metrics.watch(sweeps_source(sweeps, lambda: self._overdue))
         self.health.watch("scheduler", partial(sweeps_condition, sweeps))
 
@@ -427,6 +430,8 @@ class Process:
             await self.sms.stop()
         if self.sweeps is not None:
             self.sweeps.stop()
+        if self.keeping is not None:
+            self.keeping.stop()
         if self.ticker is not None:
             await self.ticker.stop()
         if self.reconciliation is not None:

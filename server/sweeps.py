@@ -18,6 +18,7 @@ from models.door import Door
 from models.futures import Wakeups
 from models.privacy import Keyring
 from models.tables import cases, invitations
+from scheduler.keeping import KeepingSweep
 from scheduler.sweeps import Sweeps
 from scheduler.ticker import Ticker
 from server.api import deadline_rules_of
@@ -27,6 +28,7 @@ from sms.server import sending_rules
 __all__ = [
     "Overdue",
     "default_rules_of",
+    "open_keeping",
     "open_sweeps",
     "overdue",
     "reminder_rules_of",
@@ -35,6 +37,7 @@ __all__ = [
 ]
 
 SWEEP_SECONDS = 2.0
+KEEPING_SECONDS = 3600.0
 _INSTEAD = {Reminders.HUIYIN: None, Reminders.CENTRE: "centre", Reminders.NOBODY: "switched_off"}
 
 
@@ -89,6 +92,15 @@ def open_sweeps(
     ticker.every(SWEEP_SECONDS, "deadlines", sweeps.deadlines)
     ticker.every(SWEEP_SECONDS, "defaults", sweeps.defaults)
     return sweeps
+
+
+def open_keeping(
+    settings: Settings, door: Door, keyring: Keyring, wakeups: Wakeups, clock: Clock, ticker: Ticker
+) -> KeepingSweep:
+    """Puts what is kept no longer on the ticker."""
+    keeping = KeepingSweep(door, wakeups, clock, settings.privacy.retention, keyring.active_id)
+    ticker.every(KEEPING_SECONDS, "keeping", keeping.sweep)
+    return keeping
 
 
 # ── what is shown ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 __all__ = ["PostgresServer", "postgres_missing"]
@@ -26,12 +27,14 @@ def postgres_missing() -> str | None:
 class PostgresServer:
     """One server; each test gets a database of its own, gone with the test.
 
-    `durable`: commits reach the disk as in production. Without it making and dropping one is quicker.
+    `durable`: commits reach the disk as in production. Without it making and dropping one is quicker. `settings`: more
+    of PostgreSQL's own.
     """
 
-    def __init__(self, directory: Path, *, durable: bool = True) -> None:
+    def __init__(self, directory: Path, *, durable: bool = True, settings: Mapping[str, str] | None = None) -> None:
         self.directory = directory
         self._durable = durable
+        self._settings = settings or {}
         self.data = directory / "data"
         self._binaries = next(directory for directory in _BINARIES if (directory / "initdb").exists())
         self._process: subprocess.Popen[bytes] | None = None
@@ -69,6 +72,7 @@ class PostgresServer:
             "deadlock_timeout": "200ms",
             "fsync": "on" if self._durable else "off",
             "logging_collector": "off",
+            **self._settings,
         }
         with (self.data / "postgresql.auto.conf").open("a") as file:
             file.writelines(f"{key} = '{value}'\n" for key, value in settings.items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from hashlib import sha256
 from typing import Any, TypeVar
 
 import pytest
@@ -314,3 +315,22 @@ def test_the_states_in_the_indexes_are_those_of_the_terms(database: Database) ->
     with database.write_engine.begin() as connection:
         connection.execute(update(outbox).values(state="dead"))
         assert [connection.execute(outbox.select().where(due)).first() for due in outbox_due(AT)] == [None, None]
+
+
+# ── what stays of a body ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("older", [False, True], ids=["of this version", "stored by an older one"])
+@pytest.mark.parametrize("ending", ["settled", "split"])
+def test_a_digest_stays_of_a_body_that_goes(door: Door, database: Database, older: bool, ending: str) -> None:
+    add(database.write_engine, 3, now=START - SECOND)
+    batch = take_one(door)
+    if older:
+        with database.write_engine.begin() as connection:
+            connection.execute(update(push_batches).values(digest=None))
+    if ending == "settled":
+        do(door, settle(batch, dict.fromkeys(batch.members, ACCEPTED)))
+    else:
+        do(door, SplitBatch(batch.id, "400", START, MAPPER))
+    [stored] = [one for one in Record(database).batches if one.id == batch.id]
+    assert (stored.body, stored.digest) == (None, sha256(batch.body).digest())
