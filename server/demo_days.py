@@ -182,6 +182,7 @@ class Case:
     behaviour: Behaviour
     deadline: datetime
     provisional: bool
+    asked: bool = False
     reminded: bool = False
     rated_by: list[Evaluated] = field(default_factory=list)
 
@@ -254,6 +255,8 @@ class Days:
         """How somebody is told of, by number and by project_no."""
         self._cases: dict[str, Case] = {}
         self._by_number: dict[str, Case] = {}
+        self._asked: set[str] = set()
+        """Numbers whose phone has shown an invitation."""
         self._evaluated: dict[str, Evaluated] = {}
         self._not_there: dict[str, Evaluated] = {}
         """Evaluations that the centre does not have yet."""
@@ -418,6 +421,7 @@ class Days:
         said = await self._desk.post(made_up_case(self._chance, case_no, number, now))
         deadline = datetime.fromisoformat(said["deadline"])
         case = Case(number, handset.citizen(number).behaviour, deadline, said["provisional"])
+        case.asked = number in self._asked  # the SMS may be there before the answer to the post is
         self._cases[case_no] = self._by_number[number] = case
         due = f"{deadline.month}月{deadline.day}日"
         what = "暂定，到期不作默认评价" if case.provisional else f"第{self._working_days}个工作日"
@@ -445,10 +449,11 @@ class Days:
     def _shown(self, at: datetime, message: Shown, sent: Sequence[Any]) -> None:
         kinds = [MessageKind(row.kind) for row in sent if row.text and message.text.endswith(row.text)]
         kind = kinds[-1] if kinds else None
-        if kind is MessageKind.REMINDER:
-            self._counts["reminded"] += 1
-            if (case := self._by_number.get(message.number)) is not None:
-                case.reminded = True
+        if kind is MessageKind.INVITATION:
+            self._asked.add(message.number)
+        if (case := self._by_number.get(message.number)) is not None:
+            case.asked = case.asked or kind is MessageKind.INVITATION
+            case.reminded = case.reminded or kind is MessageKind.REMINDER
         self._counts["received"] += 1
         name = _KINDS[kind] if kind is not None and kind in _KINDS else "短信"
         self._lines.append((at, f"{self._who[message.number]}　← {name}　{short(message.text)}"))
@@ -502,7 +507,8 @@ class Days:
         there = len(self._evaluated) - len(self._not_there)
         _say("")
         _say(
-            f"工单 {len(cases)} 个，均以短信邀请评价；提醒 {counts['reminded']} 个；"
+            f"工单 {len(cases)} 个，短信邀请 {sum(case.asked for case in cases)} 个，"
+            f"提醒 {sum(case.reminded for case in cases)} 个；"
             f"市民评价 {rated} 个（提醒后 {counts['rated after the reminder']} 个），默认评价 {defaulted} 个。"
         )
         _say(
@@ -530,7 +536,7 @@ class Days:
 
     def _wrong_with(self, case_no: str, case: Case) -> list[str]:
         """What is not as the rules and this citizen's behaviour would have it."""
-        wrong = []
+        wrong = [] if case.asked else [f"{case_no} was not asked"]
         if case.behaviour in _IS_REMINDED and not case.reminded:
             wrong.append(f"{case_no} was not reminded of")
         if case.provisional:

@@ -74,6 +74,7 @@ def test_the_demo_shows_invitation_reminder_and_default(tmp_path: Path) -> None:
         if case_no in defaulted:
             assert (str(only["satisfaction"]), only["assessTime"]) == ("3", "2026-04-07 23:59:59")
             assert not any("　评价 " in line for line in told[case_no])
+    assert f"工单 4 个，短信邀请 4 个，提醒 {len(reminders)} 个；" in done.stdout
     assert f"其中默认评价 {len(defaulted)} 个。" in done.stdout
     assert not re.search(r"138\d{8}", done.stdout)
 
@@ -232,7 +233,7 @@ def test_a_case_that_is_not_as_the_rules_say_fails_the_demo(
 ) -> None:
     demo = days_at(DEADLINE + timedelta(days=30), FEWEST_DAYS)
     demo._centre.by_id["e1"] = {"isdefault": isdefault}
-    demo._cases["DEMO1"] = Case("13800000001", behaviour, DEADLINE, False, reminded, rated_by)
+    demo._cases["DEMO1"] = Case("13800000001", behaviour, DEADLINE, False, True, reminded, rated_by)
     if not wrong:
         demo.sum_up()
         return
@@ -242,7 +243,7 @@ def test_a_case_that_is_not_as_the_rules_say_fails_the_demo(
 
 def test_an_evaluation_that_the_centre_lacks_fails_the_demo() -> None:
     demo = days_at(DEADLINE + timedelta(days=30), FEWEST_DAYS)
-    demo._cases["DEMO1"] = Case("13800000001", Behaviour.DIGIT, DEADLINE, False, rated_by=[RATED])
+    demo._cases["DEMO1"] = Case("13800000001", Behaviour.DIGIT, DEADLINE, False, asked=True, rated_by=[RATED])
     demo._not_there["e1"] = RATED
     with pytest.raises(DemoFailed, match="1 evaluations are not with the centre"):
         demo.sum_up()
@@ -255,6 +256,13 @@ def test_an_evaluation_that_the_centre_lacks_fails_the_demo() -> None:
 def test_a_demo_that_shows_nothing_has_failed(now: datetime, wrong: str) -> None:
     with pytest.raises(DemoFailed, match=wrong):
         days_at(now, FEWEST_DAYS).sum_up()
+
+
+def test_a_case_that_nobody_was_asked_about_fails_the_demo() -> None:
+    demo = days_at(DEADLINE + timedelta(days=30), FEWEST_DAYS)
+    demo._cases["DEMO1"] = Case("13800000001", Behaviour.DIGIT, DEADLINE, False, rated_by=[RATED])
+    with pytest.raises(DemoFailed, match="DEMO1 was not asked"):
+        demo.sum_up()
 
 
 def test_without_an_end_a_demo_may_be_stopped_at_any_time() -> None:
