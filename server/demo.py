@@ -306,7 +306,8 @@ class _Demo:
 
     async def _arrived(self) -> None:
         """All calls are over: waits for the last rating to be with the centre."""
-        until = self._centre.until(lambda: not self._waiting)
+        # Asked of the centre, not whether everybody has been told: that comes just after, with no request to look at.
+        until = self._centre.until(lambda: self._waiting <= self._centre.by_id.keys())
         timer = self._reactor.callLater(_ARRIVAL_SECONDS, until.cancel)
         try:
             await until
