@@ -110,6 +110,7 @@ class Pusher:
 
     Args:
         site: what the settings say of the hotline.
+        speed: how many of the clock's seconds are one of the reactor's; a request takes the reactor's.
         fault: a fault point's switch, for tests only: called with "after-push-before-mark".
         chance: jitter, in [0, 1).
     """
@@ -123,6 +124,7 @@ class Pusher:
         clock: Clock,
         *,
         site: Site,
+        speed: float = 1.0,
         fault: Callable[[str], None] = _no_fault,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -151,7 +153,8 @@ class Pusher:
         self._backoff = Backoff(settings.retry_first.total_seconds(), settings.retry_most.total_seconds())
         self._pause = settings.pause
         self._flow = Flow(settings.in_flight, self._backoff, settings.pause.total_seconds())
-        self._lease = settings.timeout * 2 + timedelta(seconds=15)
+        self._lease_seconds = self._timeout * 2 + 15.0
+        self._lease = timedelta(seconds=self._lease_seconds) * speed
         self._hold = max(settings.keypad_reason_hold, settings.reason_hold, settings.retry_most) + _SLACK
         self._wait = max(settings.retry_most, settings.pause, timedelta(seconds=RETRY_AFTER_MOST)) + _SLACK
         self.owner = f"{socket.gethostname()[:60]}:{secrets.token_hex(8)}"
@@ -353,7 +356,7 @@ class Pusher:
         while self._queue and not self._stopping and self._room().total > 0:
             batch, taken_at = self._queue.popleft()
             now = self._reactor.seconds()
-            if now - taken_at > self._lease.total_seconds() - self._timeout:
+            if now - taken_at > self._lease_seconds - self._timeout:
                 del self._ours[batch.id]  # it waited so long that its lease may end on the way: it is taken again
                 continue
             self._flow.started(now, new=batch.new)

@@ -164,7 +164,8 @@ class Ticker:
         return ClockWatch(*self._both())
 
     def _both(self) -> tuple[float, float]:
-        return self._clock.now().timestamp(), self._reactor.seconds() * self._speed
+        # In seconds of the reactor: a thread that is held up between the two readings is no step of a fast clock.
+        return self._clock.now().timestamp() / self._speed, self._reactor.seconds()
 
     def _look(self) -> None:
         self._watch = self._reactor.callLater(WATCH, self._look)

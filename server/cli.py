@@ -97,11 +97,28 @@ def serve(config: Path, roles: Any) -> None:
 @main.command()
 @click.option("--dir", "folder", type=click.Path(path_type=Path, file_okay=False), help="Keep the data here.")
 @click.option("--calls", type=click.IntRange(1), help="End after so many calls.")
-def demo(folder: Path | None, calls: int | None) -> None:
+@click.option(
+    "--speed",
+    type=click.IntRange(60, 43_200),
+    help="Simulated days, so many times as fast: one sees invitation, reminder and default rating. 1440 is a day a "
+    "minute. 43200 at most, a day in two seconds: the program's own work takes real time, and may not outlast what "
+    "it simulates.",
+)
+@click.option("--days", type=click.IntRange(9), help="With --speed: end after so many simulated days.")
+def demo(folder: Path | None, calls: int | None, speed: int | None, days: int | None) -> None:
     """Show ratings arriving by keypad and SMS: made-up callers and citizens, stand-ins of SMSC and centre, this machine
     alone."""
+    if speed is None and days is not None:
+        raise click.UsageError("--days are simulated ones; say how fast with --speed, such as --speed 1440")
+    if speed is not None and calls is not None:
+        raise click.UsageError("--calls is without --speed; with it, --days says when to end")
     with _told():
         configure(LogSection(level="warning"))
+        if speed is not None:
+            from server.demo_days import run_days
+
+            run_days(folder, speed, days)
+            return
         from server.demo import run
 
         run(folder, calls)

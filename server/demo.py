@@ -38,10 +38,20 @@ from simulate.caller import Answer, CallReport, HangUp, Pace, Plan, Silent, plac
 from simulate.centre import StandInCentre
 from simulate.smsc import StandInSmsc
 
-__all__ = ["DemoFailed", "run"]
+__all__ = [
+    "OUTCOMES",
+    "REASONS",
+    "SECRET",
+    "DemoFailed",
+    "MadeUpCaller",
+    "Timing",
+    "configuration",
+    "made_up_caller",
+    "run",
+]
 
 _bugs = Logger()
-_SECRET = "demo"  # noqa: S105 (a stand-in's, on loopback)
+SECRET = "demo"  # noqa: S105 (a stand-in's, on loopback)
 _PAUSE = (0.3, 2.0)  # seconds between two callers
 _PACE = Pace(file=0.05, key=0.4, silence=0.5)
 _ARRIVAL_SECONDS = 30.0
@@ -52,20 +62,36 @@ _NO_KEY = (10, 8)
 """How often they press nothing, or hang up; an SMS asks them."""
 _ASKED_BY_SMS = {CallOutcome.NO_INPUT, CallOutcome.HANGUP, CallOutcome.INVALID}
 _REASON_ACTS: list[Answer] = ["1", "2", Silent.SILENT]
-_OUTCOMES: dict[str, str] = {
+OUTCOMES: dict[str, str] = {
     CallOutcome.NO_INPUT: "没有按键，未评价",
     CallOutcome.HANGUP: "挂机，未评价",
     CallOutcome.INVALID: "按键无效，未评价",
     CallOutcome.SKIPPED: "跳过评价",
     CallOutcome.ERROR: "系统故障，未评价",
 }
-_REASONS = {
+REASONS = {
     "110": "无理由超过法定时间",
     "115": "服务态度差效率低",
     "209": "未在承诺时间办结",
     "213": "人员业务不熟练",
     "214": "服务态度生硬",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Lines of the configuration's sections that say when things happen."""
+
+    sms: str
+    schedule: str
+    centre: str
+
+
+AT_ONCE = Timing(
+    sms="",
+    schedule='invite_after = "1s"\nsending_hours = ["00:00", "23:59"]\n',
+    centre='reason_hold = "5s"\n',
+)
 
 
 class DemoFailed(CannotDo):
@@ -87,11 +113,11 @@ def run(folder: Path | None, calls: int | None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         reactor = install_reactor()
         bridge_twisted()
-        centre = StandInCentre(_SECRET, journal=folder / "centre.jsonl")
+        centre = StandInCentre(SECRET, journal=folder / "centre.jsonl")
         centre.listen(reactor)
         chance = random.Random()  # noqa: S311 (made-up callers)
-        smsc = demo_smsc(reactor, _SECRET, chance.randrange(10**6))
-        process = Process(load(_configuration(folder, centre.url, smsc.port), {}), tuple(Role), reactor)
+        smsc = demo_smsc(reactor, SECRET, chance.randrange(10**6))
+        process = Process(load(configuration(folder, centre.url, smsc.port), {}), tuple(Role), reactor)
         process.open()
         demo = _Demo(process, centre, reactor, calls, chance)
         assert process.database is not None
@@ -104,7 +130,7 @@ def run(folder: Path | None, calls: int | None) -> None:
     demo.sum_up()
 
 
-def _configuration(folder: Path, url: str, smsc_port: int) -> Path:
+def configuration(folder: Path, url: str, smsc_port: int, timing: Timing = AT_ONCE) -> Path:
     """A configuration as an operator would write it, beside the data."""
     file = folder / "demo.toml"
     file.write_text(
@@ -122,28 +148,25 @@ listen = "127.0.0.1:0"
 [sms]
 service_number = "106912345"
 signature = "临夏12345"
-[[sms.links]]
+{timing.sms}[[sms.links]]
 name = "demo"
 host = "127.0.0.1"
 port = {smsc_port}
 system_id = "demo"
-password = "{_SECRET}"
+password = "{SECRET}"
 [schedule]
-invite_after = "1s"
 calendar_warning = "0s"
-sending_hours = ["00:00", "23:59"]
-[centre]
+{timing.schedule}[centre]
 url = {json.dumps(url)}
-secret = "{_SECRET}"
-reason_hold = "5s"
-""",
+secret = "{SECRET}"
+{timing.centre}""",
         encoding="utf-8",
     )
     return file
 
 
 @dataclass(frozen=True, slots=True)
-class _Caller:
+class MadeUpCaller:
     """A made-up caller and what they will do."""
 
     number: str
@@ -152,6 +175,24 @@ class _Caller:
 
     def __str__(self) -> str:
         return f"来电 {mask(self.number)}　坐席 {self.agent}"
+
+
+def made_up_caller(chance: random.Random, number: str, call: str, pace: Pace) -> MadeUpCaller:
+    """Somebody who was served by an agent and is asked; `call` is unique."""
+    agent = _FIRST_AGENT + chance.randrange(_AGENTS)
+    acts: list[Answer] = [*_KEYS, Silent.SILENT, HangUp.HANG_UP]
+    first = chance.choices(acts, [*_KEYS.values(), *_NO_KEY])[0]
+    answers: list[Answer] = [first, first] if isinstance(first, Silent) else [first]
+    if first in ("4", "5"):
+        answers.append(chance.choice(_REASON_ACTS))
+    plan = Plan(
+        request=request_line("rate", call=call, agent=f"PJSIP/{agent}", queue="12345"),
+        answers=answers,
+        number=number,
+        unique_id=call,
+        pace=pace,
+    )
+    return MadeUpCaller(number, agent, plan)
 
 
 class _Demo:
@@ -221,7 +262,7 @@ class _Demo:
         if self._left is None or self._started < self._left:
             self._next = self._reactor.callLater(self._chance.uniform(*_PAUSE), self._call)
 
-    async def _play(self, caller: _Caller) -> None:
+    async def _play(self, caller: MadeUpCaller) -> None:
         host, _, port = self._process.listening["ivr"].rpartition(":")
         got_through = False
         try:
@@ -241,24 +282,10 @@ class _Demo:
             self._failed += not got_through
             self._look_for_end()
 
-    def _made_up(self) -> _Caller:
+    def _made_up(self) -> MadeUpCaller:
         chance = self._chance
         number = self._sms.new_number() if self._sms is not None else f"1380000{chance.randrange(10_000):04}"
-        agent = _FIRST_AGENT + chance.randrange(_AGENTS)
-        acts: list[Answer] = [*_KEYS, Silent.SILENT, HangUp.HANG_UP]
-        first = chance.choices(acts, [*_KEYS.values(), *_NO_KEY])[0]
-        answers: list[Answer] = [first, first] if isinstance(first, Silent) else [first]
-        if first in ("4", "5"):
-            answers.append(chance.choice(_REASON_ACTS))
-        call = f"demo-{self._run}.{self._started}"
-        plan = Plan(
-            request=request_line("rate", call=call, agent=f"PJSIP/{agent}", queue="12345"),
-            answers=answers,
-            number=number,
-            unique_id=call,
-            pace=_PACE,
-        )
-        return _Caller(number, agent, plan)
+        return made_up_caller(chance, number, f"demo-{self._run}.{self._started}", _PACE)
 
     def _look_for_end(self) -> None:
         """Once all calls are over and nobody is left to rate by SMS, only the centre is waited for."""
@@ -279,7 +306,8 @@ class _Demo:
 
     async def _arrived(self) -> None:
         """All calls are over: waits for the last rating to be with the centre."""
-        until = self._centre.until(lambda: not self._waiting)
+        # Asked of the centre, not whether everybody has been told: that comes just after, with no request to look at.
+        until = self._centre.until(lambda: self._waiting <= self._centre.by_id.keys())
         timer = self._reactor.callLater(_ARRIVAL_SECONDS, until.cancel)
         try:
             await until
@@ -292,17 +320,17 @@ class _Demo:
 
     # ── what is told ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _tell(self, caller: _Caller, report: CallReport) -> str:
+    async def _tell(self, caller: MadeUpCaller, report: CallReport) -> str:
         """Says what the call came to; the evaluation's id, "" where there is none."""
         evaluation_id = report.variables.get("HUIYIN_EVALUATION", "")
         if not evaluation_id:
-            _say(f"{_time()}　{caller}　{_OUTCOMES.get(report.outcome, '未评价')}")
+            _say(f"{_time()}　{caller}　{OUTCOMES.get(report.outcome, '未评价')}")
             return ""
         door = self._process.door
         assert door is not None
         stored = await self._wakeups.deferred(door.read(lambda connection: _stored(connection, evaluation_id)))
         self._levels[stored.level] += 1
-        reasons = "".join(f"　原因 {code} {_REASONS.get(code, '')}" for code in stored.reasons)
+        reasons = "".join(f"　原因 {code} {REASONS.get(code, '')}" for code in stored.reasons)
         _say(f"{_time(stored.at)}　{caller}　{stored.level.chinese}{reasons}")
         return evaluation_id
 

@@ -32,13 +32,22 @@ from server.serve import Process
 from simulate.handset import Behaviour, Handset
 from simulate.smsc import Reply, Shown, SmscOptions, StandInSmsc
 
-__all__ = ["SmsHalf", "demo_smsc", "demo_token"]
+__all__ = [
+    "BEHAVIOURS",
+    "INVITATIONS",
+    "CaseDesk",
+    "SmsHalf",
+    "demo_smsc",
+    "demo_token",
+    "made_up_case",
+    "short",
+]
 
 _bugs = Logger()
 _PAUSE = (1.5, 4.0)  # seconds between two cases
 _LOOK_SECONDS = 0.5
 _DELAY = (0.5, 2.5)  # seconds until a citizen answers
-_BEHAVIOURS = {
+BEHAVIOURS = {
     Behaviour.DIGIT: 40.0,
     Behaviour.FULL_WIDTH: 8.0,
     Behaviour.WORDS: 20.0,
@@ -61,7 +70,7 @@ def demo_smsc(reactor: Any, password: str, seed: int) -> StandInSmsc:
     """An SMSC with citizens, listening on a free port of loopback."""
     smsc = StandInSmsc(
         SmscOptions(password=password, receipt_delay=(0.1, 0.5)),
-        handset=Handset(seed, _BEHAVIOURS, delay=_DELAY),
+        handset=Handset(seed, BEHAVIOURS, delay=_DELAY),
         seed=seed,
     )
     smsc.listen(reactor)
@@ -84,6 +93,43 @@ class _Rated:
     project_no: str
     satisfaction: int
     at: datetime
+
+
+def made_up_case(chance: random.Random, case_no: str, number: str, closed_at: datetime) -> dict[str, Any]:
+    """A case as a case system posts it."""
+    code, name = chance.choice(_DEPARTMENTS)
+    return {
+        "case_no": case_no,
+        "phone": number,
+        "closed_at": closed_at.astimezone(SHANGHAI).isoformat(timespec="seconds"),
+        "title": chance.choice(_TITLES),
+        "dept_code": code,
+        "dept_name": name,
+    }
+
+
+class CaseDesk:
+    """A case system: posts to the process's own API."""
+
+    def __init__(self, process: Process, token: str, reactor: Any) -> None:
+        self._process = process
+        self._token = token
+        self._agent = Agent(reactor)  # type: ignore[no-untyped-call]
+
+    async def post(self, case: dict[str, Any]) -> dict[str, Any]:
+        """What was answered.
+
+        Raises:
+            CannotDo: the case was not taken.
+        """
+        url = f"http://{self._process.listening['console']}/api/v1/cases"
+        body = FileBodyProducer(BytesIO(json.dumps(case).encode()))  # type: ignore[no-untyped-call]
+        headers = Headers({"Authorization": [f"Bearer {self._token}"], "Content-Type": ["application/json"]})
+        answer = await self._agent.request(b"POST", url.encode(), headers, body)
+        said: dict[str, Any] = json.loads(await readBody(answer))
+        if answer.code != 201:
+            raise CannotDo(f"a case of the demo was answered {answer.code}")
+        return said
 
 
 class SmsHalf:
@@ -114,7 +160,6 @@ class SmsHalf:
         self.ratings = 0
         self._process = process
         self._smsc = smsc
-        self._token = token
         self._reactor = reactor
         self._chance = chance
         self._left = cases
@@ -123,7 +168,7 @@ class SmsHalf:
         self._rated = rated
         self._changed = changed
         self._wakeups = Wakeups(reactor)
-        self._agent = Agent(reactor)  # type: ignore[no-untyped-call]
+        self._desk = CaseDesk(process, token, reactor)
         self._run = chance.randrange(10**8)
         self._numbers: set[str] = set()
         self._expected: dict[str, str] = {}
@@ -172,30 +217,19 @@ class SmsHalf:
             return
         number = self.new_number()
         case_no = f"DEMO{self._run:08}{self._posted + 1:04}"
-        code, name = self._chance.choice(_DEPARTMENTS)
-        case = {
-            "case_no": case_no,
-            "phone": number,
-            "closed_at": datetime.now(SHANGHAI).isoformat(timespec="seconds"),
-            "title": self._chance.choice(_TITLES),
-            "dept_code": code,
-            "dept_name": name,
-        }
+        case = made_up_case(self._chance, case_no, number, datetime.now(SHANGHAI))
         self.asked(number, case_no)
         self._posted += 1
         self._safely(self._send(case_no, number, case))
         self._next = self._reactor.callLater(self._chance.uniform(*_PAUSE), self._post)
 
     async def _send(self, case_no: str, number: str, case: dict[str, Any]) -> None:
-        url = f"http://{self._process.listening['console']}/api/v1/cases"
-        body = FileBodyProducer(BytesIO(json.dumps(case).encode()))  # type: ignore[no-untyped-call]
-        headers = Headers({"Authorization": [f"Bearer {self._token}"], "Content-Type": ["application/json"]})
-        answer = await self._agent.request(b"POST", url.encode(), headers, body)
-        said = json.loads(await readBody(answer))
-        if answer.code != 201:
+        try:
+            said = await self._desk.post(case)
+        except CannotDo:
             self._expected.pop(case_no, None)
-            raise CannotDo(f"a case of the demo was answered {answer.code}")
-        self._say(f"工单 {case_no}　{mask(number)}　已办结，{_INVITATIONS.get(said['invitation'], '不邀请评价')}")
+            raise
+        self._say(f"工单 {case_no}　{mask(number)}　已办结，{INVITATIONS.get(said['invitation'], '不邀请评价')}")
         self._changed()
 
     def _safely(self, coroutine: Awaitable[None]) -> None:
@@ -207,12 +241,12 @@ class SmsHalf:
 
     def _shown(self, message: Shown) -> None:
         self.received += 1
-        self._say(f"短信 {mask(message.number)}　← {_short(message.text)}")
+        self._say(f"短信 {mask(message.number)}　← {short(message.text)}")
 
     def _replied(self, reply: Reply) -> None:
         self.replies += 1
         segments = f"（{len(reply.parts)}条，乱序）" if len(reply.parts) > 1 else ""
-        self._say(f"短信 {mask(reply.number)}　→ {_short(reply.text)}{segments}")
+        self._say(f"短信 {mask(reply.number)}　→ {short(reply.text)}{segments}")
 
     # ── ratings ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -238,10 +272,10 @@ class SmsHalf:
                 self._looking = self._reactor.callLater(_LOOK_SECONDS, self._look)
 
 
-_INVITATIONS = {"waiting": "短信邀请评价", "joined": "与来电合并评价"}
+INVITATIONS = {"waiting": "短信邀请评价", "joined": "与来电合并评价"}
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
     return text if len(text) <= _SHOWN_SIGNS else f"{text[:_SHOWN_SIGNS]}…"
 
 

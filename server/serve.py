@@ -230,7 +230,14 @@ class Process:
     def _open_push(self, door: Door, profile: Profile) -> None:
         centre = self.settings.centre
         pusher = self.pusher = Pusher(
-            door, centre, profile, self.reactor, self.clock, site=_site_of(self.settings), fault=self.fault
+            door,
+            centre,
+            profile,
+            self.reactor,
+            self.clock,
+            site=_site_of(self.settings),
+            speed=self._speed,
+            fault=self.fault,
         )
         self.metrics.watch_push(pusher.statistics)
         self.health.watch("push", self._push_condition)
@@ -267,6 +274,7 @@ class Process:
                 owner=f"{self.settings.ivr.node_name}/{secrets.token_hex(8)}",
                 push_calls=_push_calls_of(self.settings, profile),
                 wake_push=wake,
+                speed=self._speed,
                 fault=self.fault,
             )
         except (ConfigurationError, UnfitField, UnusableTrust) as error:

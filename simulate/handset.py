@@ -208,6 +208,7 @@ class Behaviour(StrEnum):
     LONG = "long"  # the words and much more, in three segments out of order
     UNCLEAR = "unclear"  # nothing that is a level, and a digit when asked once more
     OPT_OUT = "opt_out"  # 退订
+    REMINDED = "reminded"  # nothing to the first message, a digit to the next
     SILENT = "silent"  # nothing, ever
     AUTOMATIC = "automatic"  # the phone answers whatever comes
 
@@ -281,11 +282,12 @@ class Act:
 
 @dataclass(slots=True)
 class Citizen:
-    """Somebody with a phone. `level` is what they think; `said` how often they have answered."""
+    """Somebody with a phone. `level` is what they think; `asked` and `said`: how often they were asked and answered."""
 
     behaviour: Behaviour
     level: Satisfaction
     chance: Random
+    asked: int = 0
     said: int = 0
     settled: bool = False
     gave_reason: bool = False
@@ -339,6 +341,7 @@ class Handset:
         person = self.citizen(number)
         if _ASKS_NOTHING.search(text) and person.behaviour is not Behaviour.AUTOMATIC:
             return None
+        person.asked += 1
         answer = self._answer(person, text)
         if not answer:
             return None
@@ -349,6 +352,8 @@ class Handset:
     def _answer(self, person: Citizen, text: str) -> str:
         match person.behaviour:
             case Behaviour.SILENT:
+                return ""
+            case Behaviour.REMINDED if person.asked == 1:
                 return ""
             case Behaviour.AUTOMATIC:
                 return _AUTOMATIC
@@ -370,7 +375,7 @@ class Handset:
         match person.behaviour:
             case Behaviour.UNCLEAR:
                 return person.chance.choice(_CLARIFIED).format(key=key, words=words)
-            case Behaviour.DIGIT:
+            case Behaviour.DIGIT | Behaviour.REMINDED:
                 return key
             case Behaviour.FULL_WIDTH:
                 return "".join(chr(ord(sign) + 0xFEE0) for sign in key)

@@ -102,6 +102,7 @@ class SmsServer:
     Args:
         owner: who holds leases: this process of this node, `node/boot`.
         wake_push: told that something is due to go to the centre.
+        speed: how many of the clock's seconds are one of the reactor's; a link takes the reactor's.
     """
 
     def __init__(
@@ -116,6 +117,7 @@ class SmsServer:
         owner: str,
         push_calls: PushCalls,
         wake_push: Callable[[], None],
+        speed: float = 1.0,
         fault: Callable[[str], None] = lambda _: None,
     ) -> None:
         sms, schedule = settings.sms, settings.schedule
@@ -140,7 +142,7 @@ class SmsServer:
             clock,
             terms=Terms(
                 owner=owner,
-                lease=longest + timedelta(seconds=_LEASE_SECONDS),
+                lease=(longest + timedelta(seconds=_LEASE_SECONDS)) * speed,
                 life=sms.invitation_life,
                 opening=self.hours.opening,
                 area=settings.hotline.area_code,

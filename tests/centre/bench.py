@@ -67,6 +67,7 @@ class Bench:
 
     def pusher(self, door: Door | None = None, **changes: Any) -> Pusher:
         fault = changes.pop("fault", lambda _point: None)
+        speed = changes.pop("speed", 1.0)
         settings = {
             "url": changes.pop("url") if "url" in changes else self.centre.url,
             "secret": SecretStr(SECRET),
@@ -83,6 +84,7 @@ class Bench:
             reactor,
             self.clock,
             site=SITE,
+            speed=speed,
             fault=fault,
             chance=lambda: 0.5,
         )

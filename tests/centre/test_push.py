@@ -375,6 +375,18 @@ async def test_what_was_sent_and_not_marked_goes_again_as_it_was(
 
 
 @on_reactor
+async def test_a_lease_lasts_as_long_for_a_request_however_fast_the_clock(bench: Bench) -> None:
+    bench.add()
+    bench.centre.plan(Fault(FaultKind.STALL))
+    before = bench.clock.now()
+    bench.pusher(timeout=5.0, speed=1000.0)
+    await until(lambda: bool(bench.record.open_batches))
+    [batch] = bench.record.open_batches
+    least, most = timedelta(seconds=25_000), timedelta(seconds=25_000) + (bench.clock.now() - before)
+    assert least <= batch.lease_until - before <= most
+
+
+@on_reactor
 async def test_a_back_off_outlives_the_restart(bench: Bench, make_door: Callable[..., Door]) -> None:
     bench.add()
     bench.centre.plan(Fault(FaultKind.STATUS, status=503, retry_after="300"))

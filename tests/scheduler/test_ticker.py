@@ -137,6 +137,19 @@ def test_a_clock_that_is_slewed_arms_nothing_anew(world: World, ticker: Ticker) 
     assert 55 <= len(sweep.ran) <= 60
 
 
+def test_a_fast_clock_is_watched_in_the_reactors_seconds(world: World) -> None:
+    """A thread that is held up for a tenth of a second between the two readings has seen no step of two minutes."""
+    fast = Ticker(world, world.clock, speed=1440.0)
+    world.advance(60)
+    world.clock.turn(timedelta(seconds=60.1 * 1440))
+    with structlog.testing.capture_logs() as logs:
+        fast.compare()
+    assert logs == []
+    assert fast.clocks.ahead == 0
+    world.clock.turn(timedelta(seconds=3601 * 1440))
+    assert fast.compare().ahead == pytest.approx(3601)
+
+
 def test_a_sweep_never_overlaps_itself(world: World, ticker: Ticker) -> None:
     gate: Deferred[None] = Deferred()
     started: list[int] = []

@@ -56,6 +56,11 @@ def run(monkeypatch: pytest.MonkeyPatch, restored_logs: None) -> Run:
         ("simulate", "call", "--to", "somewhere"),
         ("simulate", "centre"),
         ("demo", "--calls", "0"),
+        ("demo", "--speed", "59"),
+        ("demo", "--speed", "43201"),
+        ("demo", "--speed", "1440", "--days", "8"),
+        ("demo", "--speed", "1440", "--calls", "2"),
+        ("demo", "--days", "10"),
     ],
 )
 def test_wrong_use_is_2(run: Run, arguments: tuple[str, ...]) -> None:

@@ -128,6 +128,7 @@ def test_an_unclear_one_becomes_clear_when_asked_again() -> None:
         (Behaviour.SILENT, [INVITATION, INVITATION, ASKS_REASON], ["", "", ""]),
         (Behaviour.OPT_OUT, [INVITATION, CONFIRMATION, INVITATION], ["退订", "", ""]),
         (Behaviour.DIGIT, [INVITATION, CONFIRMATION, INVITATION], ["5", "", ""]),
+        (Behaviour.REMINDED, [INVITATION, INVITATION, CONFIRMATION, INVITATION], ["", "5", "", ""]),
     ],
 )
 def test_who_says_what(behaviour: Behaviour, texts: list[str], said: list[str]) -> None:
