@@ -437,13 +437,69 @@ def render(outcome: Outcome) -> str:
         parts.append("### Where the time goes\n\n" + profiles(outcome))
     if outcome.left_out:
         parts.append("### Not measured\n\n" + "\n".join(f"- {line}" for line in outcome.left_out))
-    return "\n\n".join(parts) + "\n"
+    taken = f"Taken {outcome.when:%Y-%m-%d}."
+    return "\n\n".join([parts[0], *(_stamped(part, taken) for part in parts[1:])]) + "\n"
+
+
+def _stamped(section: str, taken: str) -> str:
+    """A section with the day of its figures under its heading."""
+    heading, _, rest = section.partition("\n\n")
+    return f"{heading}\n\n{taken}\n\n{rest}"
+
+
+_TITLES = (
+    "CPU a call",
+    "Thousands of calls at once",
+    "Push to the centre",
+    "CPU an SMS",
+    "Many open invitations",
+    "Replies stored before they are answered",
+    "What time makes happen",
+    "Where the time goes",
+    "Not measured",
+)
+"""In the document's order."""
+
+
+def merged(old: str, new: str) -> str:
+    """The old figures with the new ones in their places: what was not measured this time keeps its figures and its day.
+
+    Args:
+        old, new: what `render` gives; the old may be empty.
+    """
+    kept, fresh = _sections(old), _sections(new)
+    sections = {**kept, **fresh}
+    if "Not measured" not in fresh:
+        sections.pop("Not measured", None)
+    head = new.partition("\n\n")[0].strip()
+    ordered = [sections[title] for title in _TITLES if title in sections]
+    return "\n\n".join([head, *ordered]) + "\n"
+
+
+def _sections(text: str) -> dict[str, str]:
+    """By title. A section without a day of its own has that of the head."""
+    head, *parts = re.split(r"^### ", text.strip(), flags=re.MULTILINE)
+    day = re.search(r"Taken (\d{4}-\d\d-\d\d)", head)
+    found = {}
+    for part in parts:
+        title, _, body = part.strip().partition("\n")
+        section = f"### {title}\n\n{body.strip()}"
+        if day is not None and not body.strip().startswith("Taken "):
+            section = _stamped(section, f"Taken {day[1]}.")
+        found[title] = section
+    return found
 
 
 def write(text: str, document: Path = DOCUMENT) -> None:
-    """Put the outcome between the markers of the document; ValueError when they are gone."""
+    """Put the outcome between the markers of the document, in the place of what it measured anew.
+
+    Raises:
+        ValueError: the markers are gone.
+    """
     old = document.read_text(encoding="utf-8")
-    pattern = re.compile(re.escape(BEGIN) + r".*?" + re.escape(END), re.DOTALL)
-    if not pattern.search(old):
+    pattern = re.compile(re.escape(BEGIN) + r"\n?(.*?)" + re.escape(END), re.DOTALL)
+    known = pattern.search(old)
+    if known is None:
         raise ValueError(f"{document.name} has lost its markers; put {BEGIN} and {END} back where the figures belong")
-    document.write_text(pattern.sub(lambda _: f"{BEGIN}\n{text}{END}", old), encoding="utf-8")
+    figures = merged(known[1], text)
+    document.write_text(pattern.sub(lambda _: f"{BEGIN}\n{figures}{END}", old), encoding="utf-8")
