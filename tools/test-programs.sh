@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # The programs beside Python that the tests use, unattended: from Debian, as root, what is missing; from npm, as anybody,
-# an SMSC that is not ours (the module `smpp`, pinned with its hashes in tests/sms/node/package-lock.json), into the
-# cache outside the tree: ${XDG_CACHE_HOME:-~/.cache}/huiyin/node-smpp.
+# an SMSC that is not ours (the module `smpp`, pinned with its hashes in tests/sms/node/package-lock.json) and the rules
+# of accessibility (`axe-core`, tests/browser/package-lock.json), into the cache outside the tree:
+# ${XDG_CACHE_HOME:-~/.cache}/huiyin/node-smpp and …/node-axe.
 #
-#   tools/test-programs.sh             sipp, mmdebstrap, strace, libfaketime, PostgreSQL, node and its smpp
+#   tools/test-programs.sh             sipp, mmdebstrap, strace, libfaketime, PostgreSQL, Chromium with a Chinese font,
+#                                      node with smpp and axe-core
 #   tools/test-programs.sh --prompts   also espeak-ng and sox, which only making voice prompts needs
 #   tools/test-programs.sh --check     install nothing, say what is missing
 #
@@ -23,7 +25,15 @@ done
 
 library=/usr/lib/$(uname -m)-linux-gnu
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/huiyin
-peer=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../tests/sms/node" && pwd)
+tests=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../tests" && pwd)
+
+# Where npm's modules are pinned.
+pins() {
+    case $1 in
+        smpp) echo "$tests/sms/node" ;;
+        axe) echo "$tests/browser" ;;
+    esac
+}
 
 # What proves that a package is there: a program on PATH, or a file.
 there() {
@@ -33,8 +43,10 @@ there() {
         strace) command -v strace ;;
         faketime) [ -e "$library/faketime/libfaketime.so.1" ] ;;
         postgresql) command -v initdb || ls /usr/lib/postgresql/*/bin/initdb ;;
-        nodejs) command -v node && { command -v npm || there smpp; } ;;
-        smpp) cmp -s "$cache/node-smpp/.pins" "$peer/package-lock.json" ;;
+        chromium) command -v chromium ;;
+        fonts-wqy-microhei) [ -n "$(fc-list :lang=zh-cn)" ] || [ -e /usr/share/fonts/truetype/wqy/wqy-microhei.ttc ] ;;
+        nodejs) command -v node && { command -v npm || { there smpp && there axe; }; } ;;
+        smpp | axe) cmp -s "$cache/node-$1/.pins" "$(pins "$1")/package-lock.json" ;;
         espeak-ng) command -v espeak-ng ;;
         sox) command -v sox ;;
     esac >/dev/null 2>&1
@@ -42,7 +54,8 @@ there() {
 
 missing() {
     local package
-    for package in sip-tester mmdebstrap strace faketime postgresql nodejs smpp ${prompts:+espeak-ng sox}; do
+    for package in sip-tester mmdebstrap strace faketime postgresql chromium fonts-wqy-microhei nodejs smpp axe \
+        ${prompts:+espeak-ng sox}; do
         there "$package" || printf '%s ' "$package"
     done
 }
@@ -67,14 +80,15 @@ install_postgresql() {
 }
 
 # Made aside and put into its place whole, so that a run that was broken off leaves nothing half.
-install_smpp() {
-    local made
-    command -v npm >/dev/null && mkdir -p "$cache" && made=$(mktemp -d "$cache/node-smpp.XXXXXX") || return
-    if cp "$peer/package.json" "$peer/package-lock.json" "$made/" &&
+install_module() {
+    local made place=$cache/node-$1 pins
+    pins=$(pins "$1")
+    command -v npm >/dev/null && mkdir -p "$cache" && made=$(mktemp -d "$place.XXXXXX") || return
+    if cp "$pins/package.json" "$pins/package-lock.json" "$made/" &&
         (cd "$made" && npm ci --silent --ignore-scripts --no-audit --no-fund </dev/null >&2); then
-        cp "$peer/package-lock.json" "$made/.pins"
-        rm -rf "$cache/node-smpp"
-        mv -T "$made" "$cache/node-smpp" || rm -rf "$made"
+        cp "$pins/package-lock.json" "$made/.pins"
+        rm -rf "$place"
+        mv -T "$made" "$place" || rm -rf "$made"
     else
         rm -rf "$made"
     fi
@@ -86,18 +100,20 @@ if [ "$install" = yes ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; 
         case $package in
             postgresql) install_postgresql || true ;;
             nodejs) apt_install nodejs npm || true ;;
-            smpp) ;;
+            smpp | axe) ;;
             *) apt_install "$package" || true ;;
         esac
     done
 fi
 
 if [ "$install" = yes ]; then
-    there smpp || install_smpp || true
+    for module in smpp axe; do
+        there "$module" || install_module "$module" || true
+    done
     wanted=$(missing)
     [ -n "$wanted" ] || exit 0
 fi
 
-echo "test-programs: missing: ${wanted% }; as root, tools/test-programs.sh installs them from Debian; smpp comes from npm, as anybody" >&2
+echo "test-programs: missing: ${wanted% }; as root, tools/test-programs.sh installs them from Debian; smpp and axe come from npm, as anybody" >&2
 # The tests that need them say so themselves, so only a plain question is answered with a failure.
 [ "$install" = yes ] || exit 3
