@@ -37,6 +37,7 @@ from centre.reconcile import DailyReconciliation
 from config.errors import ConfigurationError
 from config.profile import Profile, load_profile
 from config.settings import Settings
+from console.link_beats import BEAT_SECONDS
 from intake.calendars import CalendarReach, StoredCalendar, calendar_reach
 from intake.decide import PushCalls
 from intake.desk import Intake
@@ -60,6 +61,7 @@ from server.errors import CannotDo
 from server.faults import faults_from
 from server.health import PROBE_SECONDS, Condition, Health, HealthServer, State, health_app
 from server.limits import ensure_backlog
+from server.link_beats import LinkBeats
 from server.logs import announce, bridge_twisted
 from server.metrics import Metrics
 from server.pages import open_pages
@@ -327,6 +329,14 @@ class Process:
         if self.sms is not None:
             ticker.every(SMS_SECONDS, "sms", self.sms.sweep)
             ticker.every(HOUSEKEEPING_SECONDS, "sms receipts", self.sms.forget)
+            beats = LinkBeats(self.sms, self.settings.ivr.node_name, self.clock)
+
+            async def links() -> Counts | None:
+                await wakeups.deferred(door.submit(beats.look()))
+                return None
+
+            ticker.every(BEAT_SECONDS, "links", links)
+            self.reactor.callWhenRunning(ticker.run, "links")
         ticker.start()
         self.reactor.callWhenRunning(ticker.run, "figures")
         self.reactor.callWhenRunning(ticker.run, "calendar")
