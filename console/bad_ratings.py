@@ -23,7 +23,7 @@ from console.masking import mask_words
 from console.positions import Position, behind, in_order, up_to
 from console.viewer import Viewer, may_see, visible
 from models.door import Bulk, Priority, Unit
-from models.tables import cases, evaluations, feed, seen
+from models.tables import cases, evaluations, feed, invitation_members, seen
 from models.terms import Channel, Origin, Satisfaction, SubjectKind
 
 __all__ = [
@@ -214,11 +214,30 @@ def told_between(connection: Connection, after: Position, edge: Position) -> lis
         return None
     if not keys:
         return []
-    subjects = {subject for subject, _ in keys}
-    statement = _ROWS.select_from(_SOURCES).where(evaluations.c.subject_id.in_(subjects), *_IS_BAD)
+    of_keys = _ROWS.select_from(_SOURCES).where(
+        evaluations.c.subject_id.in_({subject for subject, _ in keys}), *_IS_BAD
+    )
     wanted = set(keys)
-    rows = map(_told, connection.execute(statement))
-    return [row for row in rows if (row.subject_id, row.assess_number) in wanted]
+    found = [row for row in connection.execute(of_keys) if (row.subject_id, row.assess_number) in wanted]
+    return list(map(_told, _with_siblings(connection, found)))
+
+
+def _with_siblings(connection: Connection, found: Sequence[Any]) -> list[Any]:
+    """The same with every other evaluation of their ratings: a line tells of all of them, whichever has changed."""
+    if not found:
+        return []
+    theirs, others = invitation_members.alias("theirs"), invitation_members.alias("others")
+    subjects = {row.subject_id for row in found}
+    beside = (
+        select(others.c.subject_id)
+        .join(theirs, theirs.c.invitation_id == others.c.invitation_id)
+        .where(theirs.c.subject_id.in_(subjects), others.c.subject_id.not_in(subjects))
+        .limit(MOST)
+    )
+    more = {row.subject_id for row in connection.execute(beside)}
+    ratings = {row.rating_id for row in found}
+    of_all = _ROWS.select_from(_SOURCES).where(evaluations.c.subject_id.in_(more | subjects), *_IS_BAD)
+    return [row for row in connection.execute(of_all) if row.rating_id in ratings]
 
 
 def visible_lines(told: Iterable[Told], viewer: Viewer) -> list[BadRating]:

@@ -189,6 +189,7 @@ class Process:
         self._stored_calendar = StoredCalendar()
         self._calendar: CalendarReach | None = None
         self._beat: Any = None
+        self._wake_boards: Callable[[], None] = _nobody
 
     # ── up ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -364,7 +365,7 @@ class Process:
         app = health_app(self.health, self.metrics)
         if console:
             open_api(app, door, keyring, self.clock, self.settings, self._wake_sms)
-            open_pages(app, door, keyring, self.clock, self.settings)
+            self._wake_boards = open_pages(app, door, keyring, self.clock, self.settings)
         proxies = self.settings.console.proxies if console else ()
         web = self.web = HealthServer(app, section.listen, f"{key}.listen", proxies=proxies)
         web.start()
@@ -385,6 +386,7 @@ class Process:
     def _committed(self, commands: int, seconds: float) -> None:
         self.metrics.committed(commands, seconds)
         self.health.written()
+        self._wake_boards()
 
     def _turn(self) -> None:
         self.health.beat()
@@ -554,4 +556,4 @@ def _settle_memory() -> None:
 
 
 def _nobody() -> None:
-    """No push in this process: whoever pushes looks each second."""
+    """Nobody in this process to wake: who pushes, or shows boards, in another one looks each second."""
