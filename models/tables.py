@@ -74,6 +74,7 @@ __all__ = [
     "rollup_days",
     "rollup_hours",
     "rollup_reasons",
+    "seen",
     "segments",
     "sessions",
     "users",
@@ -315,6 +316,7 @@ evaluations = Table(
     PrimaryKeyConstraint("subject_id", "assess_number"),
     Index(None, "id"),
     Index("ix_evaluations_assess_time", "assess_time"),
+    Index("ix_evaluations_bad", "assess_time", **_where("effective AND satisfaction <= 2 AND origin = 'citizen'")),
     Index("uq_evaluations_effective", "subject_id", unique=True, **_where("effective")),
 )
 
@@ -428,6 +430,7 @@ messages = Table(
     Index("ix_messages_assembly", "assembly_key", **_where("assembly_key IS NOT NULL")),
     Index("ix_messages_unread", "id", **_where("state = 'unread'")),
     Index("ix_messages_queue", "queue", "id", **_where("queue IS NOT NULL AND handled_at IS NULL")),
+    Index("ix_messages_failed", "changed_at", **_where("state = 'failed' AND direction = 'out'")),
 )
 
 segments = Table(
@@ -628,6 +631,17 @@ board_tokens = Table(
     Column("areas", Text),
     Column("created_at", UtcTime, nullable=False),
     Column("revoked_at", UtcTime),
+)
+
+seen = Table(
+    "seen",
+    metadata,
+    Column("rating_id", Id, primary_key=True),
+    Column("seen_by", String(64), nullable=False),
+    Column("seen_at", UtcTime, nullable=False),
+    Column("note", Text),
+    Column("noted_by", String(64)),
+    Column("noted_at", UtcTime),
 )
 
 BY_PEOPLE = "substr(actor, 1, 5) = 'user:' OR actor = 'command_line'"
