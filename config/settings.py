@@ -46,6 +46,7 @@ from models.terms import RetentionKind, Satisfaction
 
 __all__ = [
     "SHIPPED_PROMPTS",
+    "AlarmSection",
     "CentreSection",
     "ConsoleSection",
     "DatabaseSection",
@@ -467,6 +468,10 @@ class ConsoleSection(Section):
     session_life: Annotated[Duration, between("5m", "30d")] = timedelta(hours=12)
 
 
+class AlarmSection(Section):
+    silence: Annotated[Duration, between("1m", "7d")] = timedelta(minutes=30)
+
+
 class HealthSection(Section):
     listen: Listen = Address("127.0.0.1", 8346)
 
@@ -553,6 +558,7 @@ class Settings(BaseSettings):
     schedule: ScheduleSection = ScheduleSection()
     centre: CentreSection = CentreSection()
     console: ConsoleSection = ConsoleSection()
+    alarm: AlarmSection = AlarmSection()
     health: HealthSection = HealthSection()
     privacy: PrivacySection = PrivacySection()
     log: LogSection = LogSection()

@@ -37,6 +37,8 @@ class Action(StrEnum):
     BOARD_ADDED = "board.added"
     BOARD_REVOKED = "board.revoked"
     NUMBER_REVEALED = "number.revealed"
+    RATING_SEEN = "rating.seen"
+    RATING_NOTED = "rating.noted"
 
 
 class Executes(Protocol):

@@ -14,19 +14,30 @@ Rules kept here:
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, false, func, select, text, tuple_
+from sqlalchemy import Connection, and_, bindparam, false, func, select
 
 from console.masking import mask_words
+from console.positions import (
+    START,
+    CursorGone,
+    CursorUnreadable,
+    Position,
+    behind,
+    in_order,
+    read_cursor,
+    read_edge,
+    read_epoch,
+    up_to,
+    write_cursor,
+)
 from console.tokens import Scope, Token
 from console.viewer import narrowed
 from models.clock import SHANGHAI
-from models.database import EPOCH
 from models.privacy import Keyring, mask
 from models.tables import (
     calls,
@@ -37,7 +48,6 @@ from models.tables import (
     invitation_members,
     invitations,
     messages,
-    meta,
     ratings,
     segments,
 )
@@ -46,14 +56,6 @@ from models.terms import Channel, Origin, Satisfaction, SegmentState
 __all__ = ["SCAN", "CursorGone", "CursorUnreadable", "Filters", "evaluations_page", "mask_words", "read_case", "shown"]
 
 SCAN = 20_000
-
-
-class CursorUnreadable(ValueError):
-    """No cursor of ours."""
-
-
-class CursorGone(ValueError):
-    """The database was restored since: the reader has to begin again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,37 +259,6 @@ def _evaluation(row: Any) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class _Position:
-    """A place in the feed. `xid` is 0 on SQLite, where the position alone tells the order of the commits."""
-
-    xid: int
-    position: int
-
-
-_START = _Position(0, 0)
-
-
-def _write_cursor(epoch: str, at: _Position) -> str:
-    return base64.urlsafe_b64encode(f"1.{epoch}.{at.xid}.{at.position}".encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str, epoch: str) -> _Position:
-    if len(cursor) > 200:
-        raise CursorUnreadable
-    try:
-        plain = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-        version, theirs, xid, position = plain.split(".")
-        at = _Position(int(xid), int(position))
-    except ValueError:
-        raise CursorUnreadable from None
-    if version != "1" or not 0 <= at.xid < 2**63 or not 0 <= at.position < 2**63:
-        raise CursorUnreadable
-    if theirs != epoch:
-        raise CursorGone
-    return at
-
-
 def evaluations_page(
     connection: Connection, token: Token, filters: Filters, cursor: str | None, limit: int
 ) -> dict[str, Any]:
@@ -298,21 +269,14 @@ def evaluations_page(
         CursorGone: the database was restored to a time before it.
     """
     is_sqlite = connection.dialect.name == "sqlite"
-    epoch = connection.execute(select(meta.c.value).where(meta.c.key == EPOCH)).scalar_one()
-    after = _read_cursor(cursor, epoch) if cursor else _START
+    epoch = read_epoch(connection)
+    after = read_cursor(cursor, epoch) if cursor else START
     # Behind this bound nothing can appear any more; it is read once, for all statements of the page.
-    if is_sqlite:
-        bound = connection.execute(text("SELECT seq FROM sqlite_sequence WHERE name = 'feed'")).scalar() or 0
-        beyond = after.position > bound
-        inside = feed.c.position > after.position
-        order: Sequence[Any] = (feed.c.position,)
-    else:
-        bound = connection.execute(text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")).scalar_one()
-        beyond = after.xid >= bound
-        inside = and_(feed.c.xid < bound, tuple_(feed.c.xid, feed.c.position) > tuple_(after.xid, after.position))
-        order = (feed.c.xid, feed.c.position)
-    if beyond:
+    edge = read_edge(connection)
+    if after > edge:
         raise CursorGone
+    inside = and_(behind(after, sqlite=is_sqlite), up_to(edge, sqlite=is_sqlite))
+    order = in_order(sqlite=is_sqlite)
     scanned = select(feed).where(inside).order_by(*order).limit(SCAN).subquery()
     statement = (
         _EVALUATION.add_columns(scanned.c.position, func.coalesce(scanned.c.xid, 0).label("xid"))
@@ -343,7 +307,7 @@ def evaluations_page(
     once = {(row.subject_id, row.assess_number): row for row in rows}
     return {
         "evaluations": [_evaluation(row) for row in once.values()],
-        "cursor": _write_cursor(epoch, at),
+        "cursor": write_cursor(epoch, at),
         "more": more,
     }
 
@@ -368,13 +332,13 @@ def _conditions(filters: Filters) -> list[Any]:
     return wanted
 
 
-def _place(row: Any, is_sqlite: bool) -> _Position:
-    return _Position(0 if is_sqlite else row.xid, row.position)
+def _place(row: Any, is_sqlite: bool) -> Position:
+    return Position(0 if is_sqlite else row.xid, row.position)
 
 
 def _scanned_to(
     connection: Connection, inside: Any, order: Sequence[Any], is_sqlite: bool
-) -> tuple[_Position, bool] | None:
+) -> tuple[Position, bool] | None:
     """The last row that a page has looked at, and whether there are more behind it; None: there was none."""
     behind = select(feed.c.xid, feed.c.position).where(inside)
     last = connection.execute(behind.order_by(*order).offset(SCAN - 1).limit(1)).first()

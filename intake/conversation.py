@@ -35,6 +35,7 @@ __all__ = [
     "Said",
     "Situation",
     "Standing",
+    "as_it_stood",
     "decide",
     "which_invitation",
 ]
@@ -274,6 +275,26 @@ def decide(heard: Heard, situation: Situation, rules: ReplyRules) -> Decision:
         note = found.queue.value if found.queue is not None else found.note
         found = replace(found, queue=QueueReason.PRESSURE, note=note)
     return found
+
+
+_LAPSED = frozenset({InvitationState.DEFAULTED, InvitationState.EXPIRED, InvitationState.SUPERSEDED})
+
+
+def as_it_stood(invited: Invited, at: datetime) -> Invited:
+    """An invitation as a reply found it that a person assigns to it later: what only time has ended since was open
+    then, and what we asked since had not been asked. Ratings and withdrawals since then stand."""
+    lapsed = invited.state in _LAPSED and invited.ended_at is not None and invited.ended_at > at
+
+    def asked(when: datetime | None) -> datetime | None:
+        return when if when is not None and when <= at else None
+
+    return replace(
+        invited,
+        state=InvitationState.ASKED if lapsed else invited.state,
+        ended_at=None if lapsed else invited.ended_at,
+        clarified_at=asked(invited.clarified_at),
+        reason_asked_at=asked(invited.reason_asked_at),
+    )
 
 
 def _opt_out(heard: Heard, situation: Situation, rules: ReplyRules) -> Decision:

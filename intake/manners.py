@@ -20,7 +20,7 @@ from models.reads import Read, any_of, one_of
 from models.tables import messages, number_routes, opt_outs
 from models.terms import MessageState
 
-__all__ = ["Manners", "SendingRules", "alone"]
+__all__ = ["Manners", "SendingRules", "alone", "wait_alone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class SendingRules:
 
 _ALONE = select(func.pg_try_advisory_xact_lock(0x4875_6989))
 """PostgreSQL: ours until the transaction ends (models/database.py has the others)."""
+_WAIT_ALONE = select(func.pg_advisory_xact_lock(0x4875_6989))
 _SENT_TODAY = Read(
     select(messages.c.number_hash, func.count().label("how_many"))
     .where(
@@ -72,6 +73,12 @@ _LEARNT = Read(
 def alone(unit: Unit) -> bool:
     """Whether this transaction may decide on what is sent; False: another process does."""
     return unit.is_sqlite or bool(unit.execute(_ALONE).scalar())
+
+
+def wait_alone(unit: Unit) -> None:
+    """The same for what a person waits for: until the other process has decided, a moment as a rule."""
+    if not unit.is_sqlite:
+        unit.execute(_WAIT_ALONE)
 
 
 class Manners:

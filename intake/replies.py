@@ -62,7 +62,7 @@ from models.terms import (
     SubjectKind,
 )
 
-__all__ = ["TakeReply", "Taken", "TakingRules"]
+__all__ = ["REPLY_COLUMNS", "TakeReply", "Taken", "TakingRules", "Wave"]
 
 _CANDIDATES = 5
 """Invitations named beside a reply from a number that we never wrote to."""
@@ -132,7 +132,7 @@ class TakeReply:
                     later.append(place)
                 else:
                     wave[sender] = place
-            taken = _Wave(unit, [(commands[place], found[commands[place].message_id]) for place in wave.values()])
+            taken = Wave(unit, [(commands[place], found[commands[place].message_id]) for place in wave.values()])
             for place, result in zip(wave.values(), taken.results, strict=True):
                 results[place] = result
                 if result.reread is None:
@@ -146,18 +146,20 @@ def _load_messages(unit: Unit, ids: Collection[str]) -> dict[str, Any]:
     return {row.id: row for row in rows}
 
 
+REPLY_COLUMNS = (
+    messages.c.id,
+    messages.c.number_kind,
+    messages.c.number_sealed,
+    messages.c.number_hash,
+    messages.c.number_tail,
+    messages.c.number_key_id,
+    messages.c.code,
+    messages.c.link,
+    messages.c.created_at,
+)
+"""What a `Wave` needs of a reply."""
 _MESSAGES = (
-    select(
-        messages.c.id,
-        messages.c.number_kind,
-        messages.c.number_sealed,
-        messages.c.number_hash,
-        messages.c.number_tail,
-        messages.c.number_key_id,
-        messages.c.code,
-        messages.c.link,
-        messages.c.created_at,
-    )
+    select(*REPLY_COLUMNS)
     .where(messages.c.id.in_(bindparam("ids", expanding=True)), messages.c.state == MessageState.UNREAD.value)
     .order_by(messages.c.id)
     .with_for_update()
@@ -176,8 +178,11 @@ _ANSWERS = (
 )
 
 
-class _Wave:
-    """Replies of different numbers, decided and stored together."""
+class Wave:
+    """Replies of different numbers, decided and stored together.
+
+    What a person decides about a reply (intake/assigning.py) is a wave of its own kind: the same rows come of it.
+    """
 
     def __init__(self, unit: Unit, replies: Sequence[tuple[TakeReply, Any]]) -> None:
         self.unit = unit
@@ -187,11 +192,11 @@ class _Wave:
             return
         hashes = {row.number_hash for _, row in replies if row.number_hash is not None}
         given = self._given = load_given(unit, hashes)
-        matches = [_match(command, row, given) for command, row in replies]
+        matches = [self._match(command, row, given) for command, row in replies]
         self._invitations = load_invitations(
             unit,
             {identity for _, identity in matches if identity is not None},
-            replies[0][0].now,
+            self._late_since(replies),
             replies[0][0].rules.replies.late_window,
         )
         self._opt_outs: dict[tuple[bytes, str], datetime | None] = {
@@ -211,6 +216,20 @@ class _Wave:
         self.rows.store(unit, replies[0][0].now)
 
     # ── what there is ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _match(self, command: TakeReply, row: Any, given: Mapping[bytes, Sequence[Given]]) -> tuple[Match, str | None]:
+        """Which invitation a reply means."""
+        return which_invitation(
+            row.code or "",
+            [one.plain for one in given.get(row.number_hash, ())],
+            row.created_at,
+            command.rules.replies.late_window,
+            bare_link=command.bare_link and row.code is not None,
+        )
+
+    def _late_since(self, replies: Sequence[tuple[TakeReply, Any]]) -> datetime:
+        """From when the late window counts back."""
+        return replies[0][0].now
 
     def _situation(self, command: TakeReply, row: Any, match: tuple[Match, str | None]) -> Situation:
         found, identity = match
@@ -281,6 +300,17 @@ class _Wave:
         note = decision.note
         if decision.queue is not None and match is Match.UNMATCHED:
             note = " ".join(filter(None, (note, self._candidates(row))))
+        self._read(command, row, known, decision, note)
+        return Taken(
+            decision.outcome,
+            decision.queue,
+            command.heard.satisfaction,
+            pushes=pushes,
+            answers=decision.answer is not None,
+        )
+
+    def _read(self, command: TakeReply, row: Any, known: KnownInvitation | None, decision: Decision, note: str) -> None:
+        """What is kept with the message."""
         self.rows.read.append(
             (
                 command.message_id,
@@ -293,13 +323,6 @@ class _Wave:
                 note or None,
                 command.now,
             )
-        )
-        return Taken(
-            decision.outcome,
-            decision.queue,
-            command.heard.satisfaction,
-            pushes=pushes,
-            answers=decision.answer is not None,
         )
 
     def _rate(self, command: TakeReply, row: Any, known: KnownInvitation, decision: Decision) -> bool:
@@ -484,16 +507,6 @@ class _Wave:
 
     def _audit(self, command: TakeReply, action: str, subject_id: str | None, detail: str | None) -> None:
         self.rows.audit.append((new_id(), command.now, Actor.SMS.value, action, subject_id, detail))
-
-
-def _match(command: TakeReply, row: Any, given: Mapping[bytes, Sequence[Given]]) -> tuple[Match, str | None]:
-    return which_invitation(
-        row.code or "",
-        [one.plain for one in given.get(row.number_hash, ())],
-        row.created_at,
-        command.rules.replies.late_window,
-        bare_link=command.bare_link and row.code is not None,
-    )
 
 
 def _number_of(row: Any) -> StoredNumber:

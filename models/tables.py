@@ -39,6 +39,7 @@ from sqlalchemy.types import TypeDecorator
 
 __all__ = [
     "BY_PEOPLE",
+    "FAILED_ASKS",
     "MEASURES",
     "Id",
     "UtcTime",
@@ -74,9 +75,11 @@ __all__ = [
     "rollup_days",
     "rollup_hours",
     "rollup_reasons",
+    "seen",
     "segments",
     "sessions",
     "users",
+    "work_owners",
 ]
 
 
@@ -315,6 +318,7 @@ evaluations = Table(
     PrimaryKeyConstraint("subject_id", "assess_number"),
     Index(None, "id"),
     Index("ix_evaluations_assess_time", "assess_time"),
+    Index("ix_evaluations_bad", "assess_time", **_where("effective AND satisfaction <= 2 AND origin = 'citizen'")),
     Index("uq_evaluations_effective", "subject_id", unique=True, **_where("effective")),
 )
 
@@ -334,6 +338,7 @@ outbox = Table(
     Index("ix_outbox_due", "not_before", **_where("batch_id IS NULL AND state = 'waiting'")),
     Index("ix_outbox_held", "held_by", **_where("held_by IS NOT NULL")),
     Index("ix_outbox_batch_id", "batch_id", **_where("batch_id IS NOT NULL")),
+    Index("ix_outbox_dead", "created_at", "evaluation_id", **_where("state = 'dead'")),
 )
 
 push_batches = Table(
@@ -366,6 +371,9 @@ push_members = Table(
     PrimaryKeyConstraint("batch_id", "evaluation_id"),
     Index(None, "evaluation_id"),
 )
+
+FAILED_ASKS = "state = 'failed' AND handled_at IS NULL AND kind IN ('invitation', 'reminder', 'by_hand')"
+"""SMS of ours that did not reach their citizen and that nobody has looked at; an index has these alone."""
 
 remarks = Table(
     "remarks",
@@ -420,6 +428,8 @@ messages = Table(
     Column("queue_note", Text),
     Column("handled_at", UtcTime),
     Column("handled_by", String(64)),
+    Column("handled_as", String(16)),
+    Column("handled_note", Text),
     Index("uq_messages_once_key", "once_key", unique=True, **_where("once_key IS NOT NULL")),
     Index("ix_messages_queued", "carrier", "not_before", "id", **_where("state = 'queued'")),
     Index("ix_messages_settle", "settle_at", **_where("settle_at IS NOT NULL")),
@@ -428,6 +438,8 @@ messages = Table(
     Index("ix_messages_assembly", "assembly_key", **_where("assembly_key IS NOT NULL")),
     Index("ix_messages_unread", "id", **_where("state = 'unread'")),
     Index("ix_messages_queue", "queue", "id", **_where("queue IS NOT NULL AND handled_at IS NULL")),
+    Index("ix_messages_failed", "changed_at", **_where("state = 'failed' AND direction = 'out'")),
+    Index("ix_messages_failed_asks", "id", **_where(FAILED_ASKS)),
 )
 
 segments = Table(
@@ -628,6 +640,27 @@ board_tokens = Table(
     Column("areas", Text),
     Column("created_at", UtcTime, nullable=False),
     Column("revoked_at", UtcTime),
+)
+
+seen = Table(
+    "seen",
+    metadata,
+    Column("rating_id", Id, primary_key=True),
+    Column("seen_by", String(64), nullable=False),
+    Column("seen_at", UtcTime, nullable=False),
+    Column("note", Text),
+    Column("noted_by", String(64)),
+    Column("noted_at", UtcTime),
+)
+
+work_owners = Table(
+    "work_owners",
+    metadata,
+    Column("kind", String(12), nullable=False),
+    Column("item_id", Id, nullable=False),
+    Column("owner", String(64), nullable=False),
+    Column("taken_at", UtcTime, nullable=False),
+    PrimaryKeyConstraint("kind", "item_id"),
 )
 
 BY_PEOPLE = "substr(actor, 1, 5) = 'user:' OR actor = 'command_line'"

@@ -15,6 +15,7 @@ __all__ = [
     "Channel",
     "DefaultReason",
     "FollowUp",
+    "HandledAs",
     "InvitationState",
     "MessageKind",
     "MessageState",
@@ -26,6 +27,7 @@ __all__ = [
     "SegmentState",
     "SubjectKind",
     "Verdict",
+    "WorkKind",
 ]
 
 
@@ -180,6 +182,27 @@ class RetentionKind(StrEnum):
     COMMENTS = "comments"
     MESSAGES = "messages"
     PUSHES = "pushes"
+
+
+class HandledAs(StrEnum):
+    """What a person made of a reply, or of an SMS that failed. `NOTED`: looked at, with a word about it."""
+
+    ASSIGNED = "assigned"
+    ASKED = "asked"
+    WORK_ORDER = "work_order"
+    IRRELEVANT = "irrelevant"
+    HARASSMENT = "harassment"
+    AUTOMATIC = "automatic"
+    NOTED = "noted"
+
+
+class WorkKind(StrEnum):
+    """What waits for a person 待办: a reply, a dead letter of the push, a provisional deadline, an SMS that failed."""
+
+    REPLY = "reply"
+    LETTER = "letter"
+    DEADLINE = "deadline"
+    FAILURE = "failure"
 
 
 class OutboxState(StrEnum):

@@ -92,7 +92,7 @@ class Sweeps:
         self._wake_push = wake_push
         self._fault = fault
         self._stopping = False
-        self._resting: tuple[IDelayedCall, Deferred[None]] | None = None
+        self._resting: dict[Deferred[None], IDelayedCall] = {}
         self.statistics: Counter[tuple[str, str]] = Counter()
         """(sweep, outcome) → rows."""
         self.paused: str | None = None
@@ -202,16 +202,15 @@ class Sweeps:
         if seconds <= 0 or self._stopping:
             return
         over: Deferred[None] = Deferred()
-        self._resting = (self._reactor.callLater(seconds, over.callback, None), over)
+        self._resting[over] = self._reactor.callLater(seconds, over.callback, None)
         try:
             await over
         finally:
-            self._resting = None
+            del self._resting[over]
 
     def stop(self) -> None:
         """What is under way ends with its group."""
         self._stopping = True
-        if self._resting is not None:
-            timer, over = self._resting
+        for over, timer in list(self._resting.items()):
             timer.cancel()
             over.callback(None)

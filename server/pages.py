@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fastapi import FastAPI
 
 from config.settings import Settings
+from config.texts import load_texts
+from console.board_state import BoardRules
+from console.charts import Charts
 from console.pages.app import mount_pages
 from console.pages.shell import Console
 from console.sessions import SessionRules
@@ -12,11 +17,38 @@ from models.clock import Clock
 from models.door import Door
 from models.privacy import Keyring
 
-__all__ = ["open_pages"]
+__all__ = ["board_rules_of", "open_pages"]
 
 
-def open_pages(app: FastAPI, door: Door, keyring: Keyring, clock: Clock, settings: Settings) -> None:
-    """Serves the pages under every address that is left; after everything else of the application."""
+def open_pages(app: FastAPI, door: Door, keyring: Keyring, clock: Clock, settings: Settings) -> Callable[[], None]:
+    """Serves the pages under every address that is left; after everything else of the application.
+
+    Returns: to be called after each commit of this process, by whichever thread: live boards then look.
+    """
     section = settings.console
     rules = SessionRules(section.session_idle, section.session_life)
-    mount_pages(app, Console(door, keyring, clock, rules, settings.hotline.name))
+    charts = Charts()
+    door.at_close(charts.close)
+    console = Console(
+        door,
+        keyring,
+        clock,
+        rules,
+        settings.hotline.name,
+        board_rules=board_rules_of(settings),
+        charts=charts,
+    )
+    mount_pages(app, console)
+    return console.live.wake
+
+
+def board_rules_of(settings: Settings) -> BoardRules:
+    """What boards and trends need of the configuration."""
+    folder = settings.directory / settings.sms.texts if settings.sms.texts else None
+    return BoardRules(
+        settings.rating.satisfied_from,
+        settings.alarm.silence,
+        settings.hotline.area_code,
+        settings.schedule.calendar_warning,
+        load_texts(directory=folder).of("zh").reasons,
+    )

@@ -37,6 +37,7 @@ from centre.reconcile import DailyReconciliation
 from config.errors import ConfigurationError
 from config.profile import Profile, load_profile
 from config.settings import Settings
+from console.link_beats import BEAT_SECONDS
 from intake.calendars import CalendarReach, StoredCalendar, calendar_reach
 from intake.decide import PushCalls
 from intake.desk import Intake
@@ -61,6 +62,7 @@ from server.errors import CannotDo
 from server.faults import faults_from
 from server.health import PROBE_SECONDS, Condition, Health, HealthServer, State, health_app
 from server.limits import ensure_backlog
+from server.link_beats import LinkBeats
 from server.logs import announce, bridge_twisted
 from server.metrics import Metrics
 from server.pages import open_pages
@@ -189,6 +191,7 @@ class Process:
         self._stored_calendar = StoredCalendar()
         self._calendar: CalendarReach | None = None
         self._beat: Any = None
+        self._wake_boards: Callable[[], None] = _nobody
 
     # ── up ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -337,6 +340,14 @@ class Process:
         if self.sms is not None:
             ticker.every(SMS_SECONDS, "sms", self.sms.sweep)
             ticker.every(HOUSEKEEPING_SECONDS, "sms receipts", self.sms.forget)
+            beats = LinkBeats(self.sms, self.settings.ivr.node_name, self.clock)
+
+            async def links() -> Counts | None:
+                await wakeups.deferred(door.submit(beats.look()))
+                return None
+
+            ticker.every(BEAT_SECONDS, "links", links)
+            self.reactor.callWhenRunning(ticker.run, "links")
         ticker.start()
         self.reactor.callWhenRunning(ticker.run, "figures")
         self.reactor.callWhenRunning(ticker.run, "calendar")
@@ -365,7 +376,7 @@ class Process:
         app = health_app(self.health, self.metrics)
         if console:
             open_api(app, door, keyring, self.clock, self.settings, self._wake_sms)
-            open_pages(app, door, keyring, self.clock, self.settings)
+            self._wake_boards = open_pages(app, door, keyring, self.clock, self.settings)
         proxies = self.settings.console.proxies if console else ()
         web = self.web = HealthServer(app, section.listen, f"{key}.listen", proxies=proxies)
         web.start()
@@ -386,6 +397,7 @@ class Process:
     def _committed(self, commands: int, seconds: float) -> None:
         self.metrics.committed(commands, seconds)
         self.health.written()
+        self._wake_boards()
 
     def _turn(self) -> None:
         self.health.beat()
@@ -557,4 +569,4 @@ def _settle_memory() -> None:
 
 
 def _nobody() -> None:
-    """No push in this process: whoever pushes looks each second."""
+    """Nobody in this process to wake: who pushes, or shows boards, in another one looks each second."""

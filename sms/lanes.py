@@ -288,6 +288,8 @@ class Lane:
     """Messages blocked for their content, one after the other."""
     rests_until: float | None = None
     rests_because: str = ""
+    receipts: int = 0
+    """That found their message, since the start."""
 
     @property
     def name(self) -> str:

@@ -345,6 +345,8 @@ class Sender:
             self.statistics.receipts[one.kind.value] += 1
             again = again or one.kind in (ReceiptClass.NO_ROUTE, ReceiptClass.LATER)
             lane = self.lanes.get(one.link)
+            if lane is not None:
+                lane.receipts += 1
             if lane is None or one.kind in _SAYS_NOTHING:
                 continue
             if one.kind is not ReceiptClass.BLOCKED:

@@ -1,40 +1,64 @@
-"""The first page: today's ratings by level."""
+"""今日看板: the board, its stream, and what people do on it. Wall screens have theirs in console/pages/wall.py."""
 
-from datetime import datetime, time
-from typing import Annotated
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import RedirectResponse
-from sqlalchemy import Connection, func, select
+from fastapi.responses import RedirectResponse, StreamingResponse
+from markupsafe import Markup
+from sqlalchemy import Connection
 from starlette.responses import Response
 
-from console.pages.shell import ANYBODY, Console, NavItem
-from console.sessions import Session
-from console.viewer import ConsoleRole, Viewer, visible
-from models.clock import SHANGHAI
-from models.tables import evaluations
-from models.terms import Origin, Satisfaction
+from console.bad_ratings import SHOWN, MarkSeen, latest_bad
+from console.board_state import Sight, today
+from console.live import read_shown
+from console.pages.dates import midnight
+from console.pages.shell import ANYBODY, Console, Form, NavItem, Refused
+from console.plain_names import names_of
+from console.positions import read_edge, read_epoch, write_cursor
+from console.sessions import Session, still_open
+from console.viewer import ConsoleRole
+from intake.calendars import StoredCalendar
+from intake.pauses import AcceptJump
 
-__all__ = ["NAV", "routes", "todays_levels"]
+__all__ = ["NAV", "board_values", "event_stream", "routes"]
 
-NAV = (NavItem("board", "/", (ConsoleRole.SUPERVISOR, ConsoleRole.DEPARTMENT), 10),)
+_LOOKERS = (ConsoleRole.SUPERVISOR, ConsoleRole.DEPARTMENT)
+NAV = (NavItem("board", "/", _LOOKERS, 10),)
+_days = StoredCalendar()
 
 
-def todays_levels(connection: Connection, viewer: Viewer, now: datetime) -> dict[Satisfaction, int]:
-    """Effective evaluations of citizens since midnight in Shanghai, by level; every level is there."""
-    midnight = datetime.combine(now.astimezone(SHANGHAI).date(), time(), SHANGHAI)
-    rows = connection.execute(
-        select(evaluations.c.satisfaction, func.count())
-        .where(
-            visible(viewer, evaluations),
-            evaluations.c.effective,
-            evaluations.c.origin == Origin.CITIZEN.value,
-            evaluations.c.assess_time >= midnight,
-        )
-        .group_by(evaluations.c.satisfaction)
-    )
-    found = {Satisfaction(level): count for level, count in rows}
-    return {level: found.get(level, 0) for level in sorted(Satisfaction, reverse=True)}
+def board_values(console: Console, sight: Sight, csrf: str = "", shown: int = SHOWN) -> dict[str, Any]:
+    """What a board's template is given, and the place in the feed up to which it tells."""
+
+    def read(connection: Connection) -> dict[str, Any]:
+        # The place first: what is committed meanwhile is told by the stream once more.
+        cursor = write_cursor(read_epoch(connection), read_edge(connection))
+        state = read_shown(connection, console.clock, sight, console.board_rules, _days)
+        since = midnight(today(console.clock.now()))
+        lines = latest_bad(connection, sight.viewer, since, shown)
+        names = names_of(connection)
+        parts = console.parts.parts(sight, state, csrf)
+        # Made by our own templates, which escape whatever stands in the record.
+        return {
+            "cursor": cursor,
+            "parts": {name: Markup(text) for name, text in parts.items()},  # noqa: S704
+            "lines": [Markup(console.parts.line(sight, one, names, csrf)) for one in lines],  # noqa: S704
+            "most": shown,
+            "urgent": state.machinery is not None and bool(state.machinery.alarms or state.machinery.jump),
+        }
+
+    return console.read(read)
+
+
+def event_stream(
+    console: Console, request: Request, sight: Sight, may_look: Callable[[Connection], bool]
+) -> StreamingResponse:
+    """Server-sent events of a sight. A browser that comes back says where it was (Last-Event-ID)."""
+    cursor = request.headers.get("last-event-id") or request.query_params.get("after")
+    events: AsyncIterator[bytes] = console.live.stream(sight, cursor, may_look)
+    # A proxy that gathers would hold an event back (X-Accel-Buffering is nginx's word for it).
+    return StreamingResponse(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
 def routes(console: Console) -> APIRouter:
@@ -45,7 +69,38 @@ def routes(console: Console) -> APIRouter:
         home = console.home_of(me.viewer)
         if home != "/":
             return RedirectResponse(home, 303)
-        counts = console.read(lambda connection: todays_levels(connection, me.viewer, console.clock.now()))
-        return console.page(request, "board.html", here="board", counts=counts, total=sum(counts.values()))
+        return console.page(request, "board.html", here="board", **board_values(console, Sight.of(me.viewer), me.csrf))
+
+    @router.get("/live")
+    async def live(request: Request, me: Annotated[Session, Depends(console.signed_in(*_LOOKERS))]) -> Response:
+        def may_look(connection: Connection) -> bool:
+            found = still_open(connection, console.clock.now(), me, console.rules)
+            return found is not None and found.viewer == me.viewer
+
+        return event_stream(console, request, Sight.of(me.viewer), may_look)
+
+    @router.post("/board/seen")
+    def seen(
+        me: Annotated[Session, Depends(console.signed_in(*_LOOKERS))],
+        form: Annotated[Form, Depends(console.form(*_LOOKERS))],
+    ) -> Response:
+        subject, number = form["subject"], form["number"]
+        if len(subject) != 32 or not subject.isalnum() or not subject.isascii() or number not in _NUMBERS:
+            raise Refused(400)
+        mark = MarkSeen(me.viewer, subject, int(number), form["note"], console.clock.now())
+        if not console.submit(mark):
+            raise Refused(404)
+        return RedirectResponse("/", 303)
+
+    @router.post("/board/jump")
+    def jump(
+        me: Annotated[Session, Depends(console.signed_in(ConsoleRole.SUPERVISOR))],
+        _form: Annotated[Form, Depends(console.form(ConsoleRole.SUPERVISOR))],
+    ) -> Response:
+        console.submit(AcceptJump(me.viewer.actor, console.clock.now()))
+        return RedirectResponse("/", 303)
 
     return router
+
+
+_NUMBERS = frozenset(str(number) for number in range(1, 1000))

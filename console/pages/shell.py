@@ -32,14 +32,18 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import Response
 
+from console.board_state import BoardRules
 from console.board_tokens import BoardToken, find_board_token
+from console.charts import Charts
+from console.live import LiveBoards
 from console.pages.assets import Assets
+from console.pages.board_parts import BoardParts
 from console.pages.catalogue import Catalogue
 from console.passwords import Passwords
 from console.sessions import Session, SessionRules, find_session, touch, wants_touch
 from console.viewer import ConsoleRole, Viewer
 from models.clock import SHANGHAI, Clock
-from models.door import Door, Unit
+from models.door import Command, Door, Unit
 from models.errors import CommandFailed, StoreError
 from models.privacy import Keyring
 from models.terms import Satisfaction
@@ -155,9 +159,15 @@ class Console:
     texts: Catalogue = field(default_factory=Catalogue.load)
     assets: Assets = field(default_factory=Assets)
     nav: list[NavItem] = field(default_factory=list)
+    board_rules: BoardRules = field(default_factory=BoardRules)
+    charts: Charts | None = None
+    parts: BoardParts = field(init=False)
+    live: LiveBoards = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_templates", _environment(self))
+        object.__setattr__(self, "parts", BoardParts(self))
+        object.__setattr__(self, "live", LiveBoards(self.door, self.clock, self.board_rules, self.parts))
 
     # ── the database ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -177,6 +187,14 @@ class Console:
             StoreError: what the function raised.
         """
         return self._result(self.door.write(function))
+
+    def submit(self, command: Command[R]) -> R:
+        """The same with a command.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        return self._result(self.door.submit(command))
 
     def _result(self, future: Future[R]) -> R:
         try:

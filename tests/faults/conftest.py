@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from tests.faults.processes import Centre, Server
-from tests.faults.sms import SmsServer, Stage
+from tests.faults.sms import STANDING, Smsc, SmsServer, Stage
+from tests.faults.timed import FIRST, Timed
+from tests.faults.wallclock import WallClock, faketime_missing
 
 
 @pytest.fixture
@@ -59,3 +61,32 @@ def make_sms_server(stage: Stage, tmp_path: Path) -> Iterator[Callable[..., SmsS
     yield make
     for server in made:
         server.close()
+
+
+@pytest.fixture(scope="session")
+def standing_silence() -> Iterator[Smsc]:
+    made = Smsc(behaviours=("silent",))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def silence(standing_silence: Smsc) -> Iterator[Smsc]:
+    """A stand-in SMSC whose citizens say nothing."""
+    yield standing_silence
+    standing_silence.ask("POST", "options", STANDING)
+
+
+@pytest.fixture
+def make_timed(
+    stage: Stage, silence: Smsc, make_sms_server: Callable[..., SmsServer], tmp_path: Path
+) -> Callable[..., Timed]:
+    """A record under a turned wall clock; `postgres`: its URL, else it is on SQLite."""
+    if missing := faketime_missing():
+        pytest.skip(missing)
+
+    def make(postgres: str = "", *more: str, **options: Any) -> Timed:
+        wall = WallClock(tmp_path, FIRST)
+        return Timed(stage, silence, make_sms_server, wall, postgres, more=more, **options)
+
+    return make

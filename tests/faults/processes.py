@@ -27,8 +27,9 @@ _START = 60.0
 _ADDRESS = re.compile(r"(127\.0\.0\.1:\d+)")
 
 
-def until(what: str, condition: Callable[[], Any], seconds: float = 30.0) -> Any:
-    """Waits for a truth that no event tells of: something another process does to a file or a port.
+def until(what: str, condition: Callable[[], Any], seconds: float = 30.0, every: float = 0.02) -> Any:
+    """Waits for a truth that no event tells of: something another process does to a file or a port. `every`: seconds
+    between two looks.
 
     Raises:
         AssertionError: it did not come true in time.
@@ -39,7 +40,7 @@ def until(what: str, condition: Callable[[], Any], seconds: float = 30.0) -> Any
         if value:
             return value
         assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
-        time.sleep(0.02)
+        time.sleep(every)
 
 
 class Process:
@@ -147,12 +148,16 @@ class Centre:
 
 @dataclass
 class Server:
-    """A `huiyin serve` on a SQLite file in `directory`; ports are free ones, anew at each start."""
+    """A `huiyin serve` on a SQLite file in `directory`; ports are free ones, anew at each start.
+
+    `env`: of each start.
+    """
 
     directory: Path
     centre: Centre | None = None
     extra: str = ""
     prefix: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
     process: Process | None = None
     port: int = 0
     web: str = ""
@@ -180,7 +185,7 @@ class Server:
         return path
 
     def start(self, fault: str = "", env: Mapping[str, str] | None = None) -> None:
-        environment = {**(env or {}), **({"HUIYIN_FAULT": fault} if fault else {})}
+        environment = {**self.env, **(env or {}), **({"HUIYIN_FAULT": fault} if fault else {})}
         command = [*self.prefix, HUIYIN, "serve", "-c", str(self._configuration())]
         self.process = Process(command, environment)
         self.starts += 1

@@ -154,6 +154,7 @@ class SmsServer(Server):
     sms: tuple[str, ...] = ()
     more: tuple[str, ...] = ()
     unknown_after: str = "1s"
+    segments_per_second: float = 1000.0
     key_file: Path | None = None
     system_id: str = "huiyin"
     token: str = field(default="", repr=False)
@@ -173,7 +174,11 @@ class SmsServer(Server):
         lines += ["[sms]", f'service_number = "{SERVICE}"', f'signature = "{SIGNATURE[1:-1]}"']
         lines += [f'unknown_after = "{self.unknown_after}"', 'stop_grace = "2s"', *self.sms]
         lines += ["[[sms.links]]", 'name = "one"', 'host = "127.0.0.1"', f"port = {self.smsc_port}"]
-        lines += [f'system_id = "{self.system_id}"', f'password = "{PASSWORD}"', "segments_per_second = 1000.0"]
+        lines += [
+            f'system_id = "{self.system_id}"',
+            f'password = "{PASSWORD}"',
+            f"segments_per_second = {self.segments_per_second}",
+        ]
         lines += ['reconnect_first = "50ms"', 'reconnect_most = "500ms"', 'bind_timeout = "5s"', *self.link]
         path.write_text("\n".join(lines) + "\n")
         return path

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 
 from tests.faults.caller import Calls, Heard, call
 from tests.faults.processes import Centre, Server, until
+from tests.faults.wallclock import WallClock, faketime_missing
 
 pytestmark = pytest.mark.slow
 
@@ -165,27 +167,17 @@ def test_a_centre_that_is_gone_for_a_while(make_server: Callable[..., Server], t
 @pytest.mark.peer
 def test_the_wall_clock_set_back_a_day(make_server: Callable[..., Server], centre: Centre, tmp_path: Path) -> None:
     """Calls time out, pushes retry and ticks tick as before; durations never look at the wall clock."""
-    libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
-    if not libraries or shutil.which("faketime") is None:
-        pytest.skip("libfaketime is missing (Debian: apt-get install faketime)")
-    offset = tmp_path / "offset"
-    offset.write_text("+0d")
-    server = make_server(centre, extra='[log]\nformat = "json"\n')
-    server.start(
-        env={
-            "LD_PRELOAD": str(libraries[0]),
-            "FAKETIME_TIMESTAMP_FILE": str(offset),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "FAKETIME_FORCE_MONOTONIC_FIX": "0",
-        }
-    )
+    if missing := faketime_missing():
+        pytest.skip(missing)
+    clock = WallClock(tmp_path)
+    server = make_server(centre, extra='[log]\nformat = "json"\n', env=clock.env)
+    server.start()
     assert call(server.port, Heard("before", "13800000001", ["1"])).thanked
     until("the first at the centre", lambda: len(centre.received()) == 1)
     centre.plan({"kind": "status", "status": 503, "times": 4})
     assert call(server.port, Heard("across", "13800000002", ["2"])).thanked
     until("a refused push", lambda: centre.requests() >= 2)
-    offset.write_text("-1d")
+    clock.turn(-timedelta(days=1))
     # a retry that was planned under the other clock goes all the same
     until("the push that was being retried", lambda: len(centre.received()) == 2)
     # a call times out: its caller says nothing at all and keeps the line; its bad rating's hold ends with the call

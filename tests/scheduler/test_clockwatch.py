@@ -85,6 +85,41 @@ def test_a_clock_that_goes_back_to_the_trusted_time_is_ahead_no_more() -> None:
     assert clocks.watch.ahead == pytest.approx(0.0)
 
 
+def test_a_noted_step_that_was_taken_back_is_a_step_when_it_comes_again() -> None:
+    """A wrong time server: ahead, mended, ahead again within the hour."""
+    clocks = Clocks()
+    clocks.turn(2 * DAY)
+    clocks.watch.noted()
+    clocks.run(60)
+    clocks.turn(-2 * DAY)
+    assert clocks.watch.ahead == 0.0
+    clocks.run(60)
+    clocks.turn(2 * DAY)
+    assert clocks.watch.ahead == pytest.approx(2 * DAY)
+
+
+@pytest.mark.parametrize(("back", "ahead"), [(DAY, DAY), (3 * DAY, 2 * DAY)], ids=["some of it", "more than it"])
+def test_what_is_taken_back_of_a_noted_step_is_not_trusted(back: float, ahead: float) -> None:
+    clocks = Clocks()
+    clocks.turn(2 * DAY)
+    clocks.watch.noted()
+    clocks.turn(-back)
+    assert clocks.watch.ahead == 0.0
+    clocks.turn(back)
+    assert clocks.watch.ahead == pytest.approx(ahead)
+
+
+def test_a_noted_step_that_has_stood_is_the_time() -> None:
+    clocks = Clocks()
+    clocks.turn(2 * DAY)
+    clocks.watch.noted()
+    clocks.run(SETTLED + 1)
+    clocks.turn(-2 * DAY)
+    clocks.run(60)
+    clocks.turn(2 * DAY)
+    assert clocks.watch.ahead == pytest.approx(0.0, abs=STEP)
+
+
 @given(st.lists(st.floats(-DAY, DAY), max_size=20))
 def test_never_ahead_by_more_than_all_steps_ahead_together(steps: list[float]) -> None:
     clocks = Clocks()

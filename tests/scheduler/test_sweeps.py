@@ -156,6 +156,15 @@ def test_what_is_under_way_ends_with_its_group(world: World) -> None:
     assert not world.reactor.getDelayedCalls()
 
 
+def test_the_end_waits_for_no_pace_however_many_sweeps_rest(world: World) -> None:
+    world.pen.answers[RemindDue] = [Reminded(queued=GROUP)] * 9
+    world.pen.answers[DefaultDue] = [Defaulted(defaulted=GROUP)] * 9
+    sweeping = [started(world.sweeps.reminders), started(world.sweeps.defaults)]
+    world.sweeps.stop()
+    assert [done(one) for one in sweeping] == [{"queued": GROUP}, {"defaulted": GROUP}]
+    assert not world.reactor.getDelayedCalls()
+
+
 def test_a_database_that_fails_ends_the_round_and_no_more(world: World) -> None:
     world.pen.answers[RemindDue] = [CommandFailed("gone"), Reminded(queued=1)]
     failed = started(world.sweeps.reminders)

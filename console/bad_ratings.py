@@ -1,0 +1,317 @@
+"""Bad ratings 差评 as the board tells them, one a rating, and who has seen them.
+
+Rules kept here:
+
+* What a citizen did once is told once: evaluations of one rating (a call and its case, a batch) are one line.
+* A line is told as its viewer may see it: of evaluations that they may not see nothing stands in it.
+* 已阅 is a fact of the rating and the same for everybody; who was the first stays. A note can be written anew, and the
+  audit has every one. No number is kept in one.
+* Each mark stands in the feed, so that every board of every process tells it at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import Connection, select, update
+
+from console.auditing import Action, note
+from console.masking import mask_words
+from console.positions import Position, behind, in_order, up_to
+from console.viewer import Viewer, may_see, visible
+from models.door import Bulk, Priority, Unit
+from models.tables import cases, evaluations, feed, invitation_members, seen
+from models.terms import Channel, Origin, Satisfaction, SubjectKind
+
+__all__ = [
+    "LONGEST_NOTE",
+    "SHOWN",
+    "BadRating",
+    "MarkSeen",
+    "Seen",
+    "Told",
+    "latest_bad",
+    "merged",
+    "told_between",
+    "visible_lines",
+]
+
+SHOWN = 20
+"""Lines that a board shows."""
+MOST = 500
+"""Rows of the feed between two places; whoever is further behind begins again with a whole page."""
+LONGEST_NOTE = 200
+_FEED = Bulk(feed, ("kind", "subject_id", "assess_number", "at"))
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """已阅: by whom and when; and the latest note."""
+
+    by: str
+    at: datetime
+    note: str | None = None
+    noted_by: str | None = None
+    noted_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One evaluation of a bad rating. `effective`: False: another one stands in its place by now."""
+
+    rating_id: str
+    subject_id: str
+    assess_number: int
+    kind: SubjectKind
+    effective: bool
+    level: Satisfaction
+    channel: Channel
+    at: datetime
+    agent: str | None
+    queue: str | None
+    dept_code: str | None
+    dept_name: str | None
+    area_code: str | None
+    case_no: str | None
+    reasons: tuple[str, ...]
+    comment: str | None
+    seen: Seen | None
+
+
+@dataclass(frozen=True, slots=True)
+class BadRating:
+    """One line of the board. `id`: the rating's; subject and number: of the evaluation that a mark is sent with."""
+
+    id: str
+    subject_id: str
+    assess_number: int
+    level: Satisfaction
+    channel: Channel
+    at: datetime
+    agent: str | None
+    queue: str | None
+    dept_code: str | None
+    dept_name: str | None
+    case_no: str | None
+    cases: int
+    reasons: tuple[str, ...]
+    comment: str | None
+    seen: Seen | None
+
+
+def merged(told: Iterable[Told]) -> list[BadRating]:
+    """One line a rating, latest first. Ratings of which nothing is effective are left out."""
+    by_rating: dict[str, list[Told]] = {}
+    for one in told:
+        if one.effective:
+            by_rating.setdefault(one.rating_id, []).append(one)
+    lines = [_line(rows) for rows in by_rating.values()]
+    return sorted(lines, key=lambda line: (line.at, line.id), reverse=True)
+
+
+def _line(rows: Sequence[Told]) -> BadRating:
+    rows = sorted(rows, key=lambda row: (row.kind is not SubjectKind.CALL, row.subject_id))
+    of_cases = [row for row in rows if row.kind is SubjectKind.CASE]
+    first, case = rows[0], next(iter(of_cases), None)
+    return BadRating(
+        first.rating_id,
+        first.subject_id,
+        first.assess_number,
+        first.level,
+        first.channel,
+        first.at,
+        first.agent,
+        first.queue,
+        (case or first).dept_code,
+        (case or first).dept_name,
+        case.case_no if case is not None and len(of_cases) == 1 else None,
+        len(of_cases),
+        first.reasons,
+        first.comment,
+        first.seen,
+    )
+
+
+# ── reads ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_ROWS = select(
+    evaluations.c.rating_id,
+    evaluations.c.subject_id,
+    evaluations.c.assess_number,
+    evaluations.c.subject_kind,
+    evaluations.c.effective,
+    evaluations.c.satisfaction,
+    evaluations.c.channel,
+    evaluations.c.assess_time,
+    evaluations.c.agent,
+    evaluations.c.queue,
+    evaluations.c.dept_code,
+    evaluations.c.dept_name,
+    evaluations.c.area_code,
+    evaluations.c.reasons,
+    evaluations.c.comment,
+    cases.c.case_no,
+    seen.c.seen_by,
+    seen.c.seen_at,
+    seen.c.note,
+    seen.c.noted_by,
+    seen.c.noted_at,
+)
+_SOURCES = evaluations.outerjoin(cases, cases.c.subject_id == evaluations.c.subject_id).outerjoin(
+    seen, seen.c.rating_id == evaluations.c.rating_id
+)
+_IS_BAD = (
+    evaluations.c.satisfaction <= Satisfaction.DISSATISFIED.value,
+    evaluations.c.origin == Origin.CITIZEN.value,
+)
+
+
+def _told(row: Any) -> Told:
+    return Told(
+        row.rating_id,
+        row.subject_id,
+        row.assess_number,
+        SubjectKind(row.subject_kind),
+        bool(row.effective),
+        Satisfaction(row.satisfaction),
+        Channel(row.channel),
+        row.assess_time,
+        row.agent,
+        row.queue,
+        row.dept_code,
+        row.dept_name,
+        row.area_code,
+        row.case_no,
+        tuple(row.reasons.split(",")) if row.reasons else (),
+        mask_words(row.comment),
+        Seen(row.seen_by, row.seen_at, row.note, row.noted_by, row.noted_at) if row.seen_by is not None else None,
+    )
+
+
+def latest_bad(connection: Connection, viewer: Viewer, since: datetime, shown: int = SHOWN) -> list[BadRating]:
+    """The last bad ratings since a time that a viewer may see, latest first."""
+    statement = (
+        _ROWS.select_from(_SOURCES)
+        .where(visible(viewer, evaluations), evaluations.c.effective, *_IS_BAD, evaluations.c.assess_time >= since)
+        .order_by(evaluations.c.assess_time.desc(), evaluations.c.subject_id.desc())
+        .limit(4 * shown)
+    )
+    return merged(map(_told, connection.execute(statement)))[:shown]
+
+
+def told_between(connection: Connection, after: Position, edge: Position) -> list[Told] | None:
+    """The bad ratings that the feed tells of behind one place and up to another, as they are now, and for nobody yet
+    (`visible_lines`). None: it is too long ago."""
+    sqlite = connection.dialect.name == "sqlite"
+    inside = (behind(after, sqlite=sqlite), up_to(edge, sqlite=sqlite))
+    passed = select(feed.c.subject_id, feed.c.assess_number, *in_order(sqlite=sqlite)).where(*inside)
+    passed = passed.order_by(*in_order(sqlite=sqlite)).limit(MOST + 1)
+    keys = [(row.subject_id, row.assess_number) for row in connection.execute(passed)]
+    if len(keys) > MOST:
+        return None
+    if not keys:
+        return []
+    of_keys = _ROWS.select_from(_SOURCES).where(
+        evaluations.c.subject_id.in_({subject for subject, _ in keys}), *_IS_BAD
+    )
+    wanted = set(keys)
+    found = [row for row in connection.execute(of_keys) if (row.subject_id, row.assess_number) in wanted]
+    return list(map(_told, _with_siblings(connection, found)))
+
+
+def _with_siblings(connection: Connection, found: Sequence[Any]) -> list[Any]:
+    """The same with every other evaluation of their ratings: a line tells of all of them, whichever has changed."""
+    if not found:
+        return []
+    theirs, others = invitation_members.alias("theirs"), invitation_members.alias("others")
+    subjects = {row.subject_id for row in found}
+    beside = (
+        select(others.c.subject_id)
+        .join(theirs, theirs.c.invitation_id == others.c.invitation_id)
+        .where(theirs.c.subject_id.in_(subjects), others.c.subject_id.not_in(subjects))
+        .limit(MOST)
+    )
+    more = {row.subject_id for row in connection.execute(beside)}
+    ratings = {row.rating_id for row in found}
+    of_all = _ROWS.select_from(_SOURCES).where(evaluations.c.subject_id.in_(more | subjects), *_IS_BAD)
+    return [row for row in connection.execute(of_all) if row.rating_id in ratings]
+
+
+def visible_lines(told: Iterable[Told], viewer: Viewer) -> list[BadRating]:
+    """What the feed told, as one viewer may see it."""
+    return merged(one for one in told if may_see(viewer, one.dept_code, one.area_code))
+
+
+# ── marks ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class MarkSeen:
+    """Somebody has seen a bad rating, and may say something to it. Result: False: there is none that they may see.
+
+    Run twice it changes nothing: who was the first stays, and the same note is not written again.
+    """
+
+    viewer: Viewer
+    subject_id: str
+    assess_number: int
+    note: str
+    now: datetime
+    priority: ClassVar[Priority] = Priority.SWEEP
+
+    @classmethod
+    def run(cls, unit: Unit, commands: Sequence[MarkSeen]) -> list[bool]:
+        return [command._mark(unit) for command in commands]
+
+    def _mark(self, unit: Unit) -> bool:
+        rating_id = unit.execute(
+            select(evaluations.c.rating_id).where(
+                visible(self.viewer, evaluations),
+                evaluations.c.subject_id == self.subject_id,
+                evaluations.c.assess_number == self.assess_number,
+                *_IS_BAD,
+            )
+        ).scalar()
+        if rating_id is None:
+            return False
+        words = mask_words(self.note.strip()[:LONGEST_NOTE]) or None
+        first = self._first(unit, rating_id)
+        if first:
+            note(unit, self.now, self.viewer.actor, Action.RATING_SEEN, subject_id=self.subject_id)
+        noted = words is not None and self._noted(unit, rating_id, words)
+        if noted:
+            note(unit, self.now, self.viewer.actor, Action.RATING_NOTED, subject_id=self.subject_id, words=words)
+        if first or noted:
+            unit.insert(_FEED, [("seen", self.subject_id, self.assess_number, self.now)])
+        return True
+
+    def _first(self, unit: Unit, rating_id: str) -> bool:
+        """Whether this is the first who sees it. Of two processes at once the second waits for the first."""
+        kind: Any = _insert_of(unit)
+        made = unit.execute(
+            kind(seen)
+            .values(rating_id=rating_id, seen_by=self.viewer.name, seen_at=self.now)
+            .on_conflict_do_nothing(index_elements=["rating_id"])
+        )
+        return made.rowcount == 1
+
+    def _noted(self, unit: Unit, rating_id: str, words: str) -> bool:
+        changed = unit.execute(
+            update(seen)
+            .where(seen.c.rating_id == rating_id, (seen.c.note != words) | seen.c.note.is_(None))
+            .values(note=words, noted_by=self.viewer.name, noted_at=self.now)
+        )
+        return changed.rowcount == 1
+
+
+def _insert_of(unit: Unit) -> Any:
+    if unit.is_sqlite:
+        from sqlalchemy.dialects.sqlite import insert as of_sqlite
+
+        return of_sqlite
+    from sqlalchemy.dialects.postgresql import insert as of_postgresql
+
+    return of_postgresql
