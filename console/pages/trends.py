@@ -166,7 +166,7 @@ class _Page:
 
     def __init__(self, console: Console, asked: Asked, found: Trend, names: Names) -> None:
         self._rules = console.board_rules
-        self._texts = console.texts
+        self.texts = console.texts
         self.asked = asked
         self.found = found
         self._names = names
@@ -185,7 +185,7 @@ class _Page:
             return self._names.agent(key)
         if view is View.DEPT:
             return self._names.dept(key)
-        return self._texts.of("channel", key) if view is View.CHANNEL else key
+        return self.texts.of("channel", key) if view is View.CHANNEL else key
 
     def reason(self, code: str) -> str:
         return self._rules.reasons.get(code, code)
@@ -218,12 +218,12 @@ class _Page:
         part = Slice(**{name: told.get(name, getattr(asked.part, name)) for name in Slice.__slots__})
         within = asked.query(by=View.DAY.value, **{asked.view.value: row.key}) if row.key else None
         return self._told(
-            self.named(row.key) or self._texts("trends.untold"), row.figures, before, asked.period, part, within
+            self.named(row.key) or self.texts("trends.untold"), row.figures, before, asked.period, part, within
         )
 
     def whole(self) -> Line:
         asked = self.asked
-        name = self._texts("trends.whole")
+        name = self.texts("trends.whole")
         return self._told(name, self.found.whole, self.found.whole_before, asked.period, asked.part, None)
 
     def _told(
