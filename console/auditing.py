@@ -37,6 +37,14 @@ class Action(StrEnum):
     BOARD_ADDED = "board.added"
     BOARD_REVOKED = "board.revoked"
     NUMBER_REVEALED = "number.revealed"
+    # Written by intake/queue_work.py and by the push, for people of the console.
+    WORK_TAKEN = "work.taken"
+    WORK_RELEASED = "work.released"
+    REPLY_ASSIGNED = "reply.assigned"
+    REPLY_ASKED = "reply.asked"
+    REPLY_DISMISSED = "reply.dismissed"
+    FAILURE_SEEN = "failure.seen"
+    LETTER_RETRIED = "push.retry"
 
 
 class Executes(Protocol):

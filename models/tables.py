@@ -436,7 +436,7 @@ messages = Table(
     Index("ix_messages_assembly", "assembly_key", **_where("assembly_key IS NOT NULL")),
     Index("ix_messages_unread", "id", **_where("state = 'unread'")),
     Index("ix_messages_queue", "queue", "id", **_where("queue IS NOT NULL AND handled_at IS NULL")),
-    Index("ix_messages_failed", "id", **_where(FAILED_ASKS)),
+    Index("ix_messages_failed", "created_at", "id", **_where(FAILED_ASKS)),
 )
 
 segments = Table(

@@ -36,10 +36,11 @@ from console.board_tokens import BoardToken, find_board_token
 from console.pages.assets import Assets
 from console.pages.catalogue import Catalogue
 from console.passwords import Passwords
+from console.queues import QueueTools
 from console.sessions import Session, SessionRules, find_session, touch, wants_touch
 from console.viewer import ConsoleRole, Viewer
 from models.clock import SHANGHAI, Clock
-from models.door import Door, Unit
+from models.door import Command, Door, Unit
 from models.errors import CommandFailed, StoreError
 from models.privacy import Keyring
 from models.terms import Satisfaction
@@ -155,6 +156,8 @@ class Console:
     texts: Catalogue = field(default_factory=Catalogue.load)
     assets: Assets = field(default_factory=Assets)
     nav: list[NavItem] = field(default_factory=list)
+    queues: QueueTools | None = None
+    """What people do with what waits for them; None: they can look."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_templates", _environment(self))
@@ -177,6 +180,14 @@ class Console:
             StoreError: what the function raised.
         """
         return self._result(self.door.write(function))
+
+    def submit(self, command: Command[R]) -> R:
+        """Writes by a command, and waits for the COMMIT.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        return self._result(self.door.submit(command))
 
     def _result(self, future: Future[R]) -> R:
         try:
