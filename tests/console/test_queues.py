@@ -482,7 +482,7 @@ def test_provisional_deadlines_say_which_days_nobody_has_decided(browser: MakeBr
     stand.record.case("GD-31", provisional=True, closed_at=closed, deadline=closed + 7 * DAY)
     page = browser(SUPERVISOR).get("/queues/deadlines").text
     assert "GD-31" in page
-    assert "2031 年日历未公布：12-30、12-31、01-01" in page
+    assert "2031、2032 年日历未公布：12-30、12-31、01-01" in page
     assert "huiyin calendar import" in page
 
 
