@@ -439,7 +439,7 @@ messages = Table(
     Index("ix_messages_unread", "id", **_where("state = 'unread'")),
     Index("ix_messages_queue", "queue", "id", **_where("queue IS NOT NULL AND handled_at IS NULL")),
     Index("ix_messages_failed", "changed_at", **_where("state = 'failed' AND direction = 'out'")),
-    Index("ix_messages_failed_asks", "id", **_where(FAILED_ASKS)),
+    Index("ix_messages_failed_asks", "created_at", "id", **_where(FAILED_ASKS)),
 )
 
 segments = Table(

@@ -13,15 +13,30 @@ from console.charts import Charts
 from console.pages.app import mount_pages
 from console.pages.shell import Console
 from console.sessions import SessionRules
+from intake.decide import PushCalls
 from models.clock import Clock
 from models.door import Door
 from models.privacy import Keyring
+from server.queue_tools import queue_tools
 
 __all__ = ["board_rules_of", "open_pages"]
 
 
-def open_pages(app: FastAPI, door: Door, keyring: Keyring, clock: Clock, settings: Settings) -> Callable[[], None]:
+def open_pages(
+    app: FastAPI,
+    door: Door,
+    keyring: Keyring,
+    clock: Clock,
+    settings: Settings,
+    push_calls: PushCalls,
+    *,
+    wake_push: Callable[[], None],
+    wake_sms: Callable[[], None],
+) -> Callable[[], None]:
     """Serves the pages under every address that is left; after everything else of the application.
+
+    Args:
+        wake_push, wake_sms: something is due to go; told from a thread of the web server.
 
     Returns: to be called after each commit of this process, by whichever thread: live boards then look.
     """
@@ -37,6 +52,7 @@ def open_pages(app: FastAPI, door: Door, keyring: Keyring, clock: Clock, setting
         settings.hotline.name,
         board_rules=board_rules_of(settings),
         charts=charts,
+        queues=queue_tools(settings, keyring, push_calls, wake_push=wake_push, wake_sms=wake_sms),
     )
     mount_pages(app, console)
     return console.live.wake

@@ -40,6 +40,7 @@ from console.pages.assets import Assets
 from console.pages.board_parts import BoardParts
 from console.pages.catalogue import Catalogue
 from console.passwords import Passwords
+from console.queues import QueueTools
 from console.sessions import Session, SessionRules, find_session, touch, wants_touch
 from console.viewer import ConsoleRole, Viewer
 from models.clock import SHANGHAI, Clock
@@ -163,6 +164,8 @@ class Console:
     charts: Charts | None = None
     parts: BoardParts = field(init=False)
     live: LiveBoards = field(init=False)
+    queues: QueueTools | None = None
+    """What people do with what waits for them; None: they can look."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_templates", _environment(self))
@@ -189,7 +192,7 @@ class Console:
         return self._result(self.door.write(function))
 
     def submit(self, command: Command[R]) -> R:
-        """The same with a command.
+        """Writes by a command, and waits for the COMMIT.
 
         Raises:
             Unavailable: the database does not answer.
