@@ -37,6 +37,9 @@ class Action(StrEnum):
     BOARD_ADDED = "board.added"
     BOARD_REVOKED = "board.revoked"
     NUMBER_REVEALED = "number.revealed"
+    EXPORTED = "ratings.exported"
+    EXPORT_ENDED = "ratings.export_ended"
+    DIRECTORY_IMPORTED = "directory.imported"
 
 
 class Executes(Protocol):

@@ -33,8 +33,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import Response
 
 from console.board_tokens import BoardToken, find_board_token
+from console.directory import Directory
 from console.pages.assets import Assets
 from console.pages.catalogue import Catalogue
+from console.pages.options import RatingsOptions
 from console.passwords import Passwords
 from console.sessions import Session, SessionRules, find_session, touch, wants_touch
 from console.viewer import ConsoleRole, Viewer
@@ -155,6 +157,8 @@ class Console:
     texts: Catalogue = field(default_factory=Catalogue.load)
     assets: Assets = field(default_factory=Assets)
     nav: list[NavItem] = field(default_factory=list)
+    ratings: RatingsOptions = field(default_factory=RatingsOptions)
+    directory: Directory = field(default_factory=Directory)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_templates", _environment(self))
