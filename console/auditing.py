@@ -47,6 +47,9 @@ class Action(StrEnum):
     REPLY_DISMISSED = "reply.dismissed"
     FAILURE_SEEN = "failure.seen"
     LETTER_RETRIED = "push.retry"
+    EXPORTED = "ratings.exported"
+    EXPORT_ENDED = "ratings.export_ended"
+    DIRECTORY_IMPORTED = "directory.imported"
 
 
 class Executes(Protocol):

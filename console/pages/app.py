@@ -9,7 +9,21 @@ from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from console.pages import account, audit, board, login, people, queues, reveal, trends, wall
+from console.pages import (
+    account,
+    audit,
+    board,
+    exports,
+    login,
+    people,
+    queues,
+    ratings,
+    reports,
+    reveal,
+    story,
+    trends,
+    wall,
+)
 from console.pages.guard import Guard
 from console.pages.shell import (
     PASSWORD_PAGE,
@@ -24,7 +38,7 @@ from console.pages.shell import (
 
 __all__ = ["PAGES", "mount_pages", "pages_app"]
 
-PAGES = (login, account, board, wall, trends, queues, reveal, audit, people)
+PAGES = (login, account, board, wall, exports, ratings, story, trends, reports, queues, reveal, audit, people)
 _A_YEAR = "public, max-age=31536000, immutable"
 
 

@@ -35,10 +35,12 @@ from starlette.responses import Response
 from console.board_state import BoardRules
 from console.board_tokens import BoardToken, find_board_token
 from console.charts import Charts
+from console.directory import Directory
 from console.live import LiveBoards
 from console.pages.assets import Assets
 from console.pages.board_parts import BoardParts
 from console.pages.catalogue import Catalogue
+from console.pages.options import RatingsOptions
 from console.passwords import Passwords
 from console.queues import QueueTools
 from console.sessions import Session, SessionRules, find_session, touch, wants_touch
@@ -166,6 +168,8 @@ class Console:
     live: LiveBoards = field(init=False)
     queues: QueueTools | None = None
     """What people do with what waits for them; None: they can look."""
+    ratings: RatingsOptions = field(default_factory=RatingsOptions)
+    directory: Directory = field(default_factory=Directory)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_templates", _environment(self))

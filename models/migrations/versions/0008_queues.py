@@ -10,7 +10,7 @@ from alembic import op
 from models.tables import FAILED_ASKS, Id, UtcTime
 
 revision = "0008"
-down_revision = "0006"
+down_revision = "0007"
 
 
 def _where(condition: str) -> dict[str, Any]:
