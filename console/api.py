@@ -27,11 +27,16 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import Field, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
+from starlette.types import ASGIApp, Message, Receive, Send
+from starlette.types import Scope as AsgiScope
 
 from console.figures import By, Period, Sight, shown_row, statistics
 from console.formulas import LEAST
 from console.limits import BODY_BYTES, BODY_SECONDS, RateLimit
+from console.mounting import WholeMount
 from console.openapi import REFUSED, UNREAD, body_of, document_of, operation, ref, responses
 from console.reads import CursorGone, CursorUnreadable, Filters, evaluations_page, mask_words, read_case, shown
 from console.schemas import (
@@ -644,14 +649,40 @@ def _tell_errors(app: FastAPI) -> None:
         return ApiError(422, _MESSAGES[422], problems).response()
 
     @app.exception_handler(HTTPException)
-    async def _http(_request: Request, error: HTTPException) -> JSONResponse:
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
         status = error.status_code
-        return ApiError(status, _MESSAGES.get(status, HTTPStatus(status).phrase), headers=error.headers).response()
+        headers = {"Allow": _allowed(app, request)} if status == 405 else error.headers
+        return ApiError(status, _MESSAGES.get(status, HTTPStatus(status).phrase), headers=headers).response()
 
     @app.exception_handler(Exception)
     async def _internal(_request: Request, error: Exception) -> JSONResponse:
         log.error("a request failed", cause=type(error).__name__)
         return ApiError(500, "an error of the server; it is in its log").response()
+
+
+def _allowed(app: FastAPI, request: Request) -> str:
+    """The methods of an address; Starlette would name those of the first of its routes alone."""
+    found = [
+        route for route in app.routes if isinstance(route, Route) and route.matches(request.scope)[0] != Match.NONE
+    ]
+    return ", ".join(sorted({method for route in found for method in route.methods or ()}))
+
+
+class _Headers:
+    """Every answer is for its asker alone, and what it says it is."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["Cache-Control"] = "no-store"
+                headers["X-Content-Type-Options"] = "nosniff"
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
 
 
 def mount_api(
@@ -671,5 +702,7 @@ def mount_api(
         wake: called when a post has made an SMS due at once.
     """
     desk = CaseDesk(door, keyring, clock, rules, wake=wake)
-    app.mount(PREFIX, api_app(desk, keyring, satisfied_from=satisfied_from, limit=limit))
+    app.router.routes.append(
+        WholeMount(PREFIX, _Headers(api_app(desk, keyring, satisfied_from=satisfied_from, limit=limit)))
+    )
     return desk
