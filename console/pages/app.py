@@ -9,6 +9,7 @@ from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from console.mounting import WholeMount
 from console.pages import (
     account,
     audit,
@@ -106,4 +107,4 @@ def _tell_errors(app: FastAPI, console: Console) -> None:
 
 def mount_pages(app: FastAPI, console: Console) -> None:
     """Serves the pages under every address that nothing before them has; so it comes last."""
-    app.mount("", Guard(pages_app(console), console.error_page))
+    app.router.routes.append(WholeMount("", Guard(pages_app(console), console.error_page)))

@@ -143,6 +143,8 @@ def _read_form(body: bytes) -> Form:
     Raises:
         Refused: it is none.
     """
+    if b"%00" in body or b"\x00" in body:
+        raise Refused(400)  # no column can hold a NUL
     try:
         return Form(parse_qs(body.decode("utf-8"), keep_blank_values=True, max_num_fields=_FIELDS, errors="strict"))
     except ValueError:

@@ -89,7 +89,7 @@ def test_agents_against_counts_by_hand(browser: MakeBrowser, rate: Any) -> None:
     assert second[0] == "2002"
     assert second[3] == "— n=2"  # too few for a rate
     assert second[5:] == ["2", "0", "0", "0", "0", "0", "0", "0"]
-    assert "话务评价，2026-11-16 至 2026-11-18，与上期 2026-11-13 至 2026-11-15 比较。" in page
+    assert "来电评价，2026-11-16 至 2026-11-18，与上期 2026-11-13 至 2026-11-15 比较。" in page
     address = "/ratings?from=2026-11-16&to=2026-11-18&agent=2001&kind=call&origin=citizen&satisfaction=1%2C2"
     assert f'<a href="{address}">2</a>' in unescape(page)
 
@@ -180,7 +180,7 @@ def test_what_cannot_be_read_in_an_address_is_told(params: dict[str, str]) -> No
 
 
 def test_a_wrong_address_is_a_page_that_says_so(browser: MakeBrowser) -> None:
-    page = browser(ConsoleRole.SUPERVISOR).get("/trends?by=%3Cscript%3E&from=9999-99-99&agent=%3Cb%3E%00")
+    page = browser(ConsoleRole.SUPERVISOR).get("/trends?by=%3Cscript%3E&from=9999-99-99&agent=%3Cb%3E")
     assert page.status == 200
     assert "网址中有无法识别的条件" in page.text
     assert "<script>" not in page.text.replace("<script src", "")
