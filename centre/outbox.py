@@ -88,7 +88,7 @@ class Retried:
 
 
 def retry(
-    connection: Connection,
+    connection: Connection | Unit,
     now: datetime,
     *,
     actor: str,

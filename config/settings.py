@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import re
 import socket
+import string
 from collections.abc import Mapping
 from datetime import time, timedelta
 from enum import StrEnum
@@ -45,6 +46,7 @@ from models.database import parse_url
 from models.terms import RetentionKind, Satisfaction
 
 __all__ = [
+    "LINK_FIELDS",
     "SHIPPED_PROMPTS",
     "AlarmSection",
     "CentreSection",
@@ -461,11 +463,45 @@ class CentreSection(Section):
         return most
 
 
+LINK_FIELDS = ("call", "call_start", "case_no", "service_number", "agent", "queue", "dept", "area", "date")
+"""What a template of console.recording_url and console.case_url may name."""
+
+
+def _link_template(template: str) -> str:
+    if not template:
+        return template
+    try:
+        parts = list(string.Formatter().parse(template))
+    except ValueError:
+        raise ValueError("has a brace without its partner; write {{ or }} for a brace in the address") from None
+    for _, name, form, conversion in parts:
+        if name is not None and (name not in LINK_FIELDS or form or conversion):
+            raise ValueError(f"{{{name}}} is no field; known are {', '.join(f'{{{known}}}' for known in LINK_FIELDS)}")
+    start = parts[0][0]
+    address = urlsplit(start)
+    # A field comes behind the host alone: what a caller or a PBX sent must not choose where a click leads.
+    if address.scheme not in {"http", "https"} or not address.hostname:
+        raise ValueError("must begin with http:// or https:// and a host")
+    if parts[0][1] is not None and not (address.path or address.query or address.fragment):
+        raise ValueError("names a field in the host; begin with http(s)://host/")
+    if any(ord(sign) <= 32 for sign in template):
+        raise ValueError("holds a blank or a control character; write %20")
+    return template
+
+
+LinkTemplate = Annotated[str, Field(max_length=1000), AfterValidator(_link_template)]
+
+
 class ConsoleSection(Section):
     listen: Listen = Address("127.0.0.1", 8345)
     proxies: tuple[Network, ...] = ()
     session_idle: Annotated[Duration, between("1m", "30d")] = timedelta(hours=2)
     session_life: Annotated[Duration, between("5m", "30d")] = timedelta(hours=12)
+    recording_url: LinkTemplate = ""
+    case_url: LinkTemplate = ""
+    exports: Annotated[int, Field(ge=1, le=10)] = 2
+    export_rows: Annotated[int, Field(ge=1, le=1_048_000)] = 1_000_000
+    export_time: Annotated[Duration, between("10s", "6h")] = timedelta(minutes=30)
 
 
 class AlarmSection(Section):

@@ -46,7 +46,7 @@ class AuditPage:
 
 def id_floor(moment: datetime) -> str:
     """The smallest id that a row of this time could have (UUIDv7: 48 bits of milliseconds first)."""
-    return f"{int(moment.timestamp() * 1000):012x}" + "0" * 20
+    return f"{max(0, int(moment.timestamp() * 1000)):012x}" + "0" * 20
 
 
 def audit_page(connection: Connection, filters: AuditFilters, cursor: str | None, limit: int) -> AuditPage:

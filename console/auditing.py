@@ -39,6 +39,17 @@ class Action(StrEnum):
     NUMBER_REVEALED = "number.revealed"
     RATING_SEEN = "rating.seen"
     RATING_NOTED = "rating.noted"
+    # Written by intake/queue_work.py and by the push, for people of the console.
+    WORK_TAKEN = "work.taken"
+    WORK_RELEASED = "work.released"
+    REPLY_ASSIGNED = "reply.assigned"
+    REPLY_ASKED = "reply.asked"
+    REPLY_DISMISSED = "reply.dismissed"
+    FAILURE_SEEN = "failure.seen"
+    LETTER_RETRIED = "push.retry"
+    EXPORTED = "ratings.exported"
+    EXPORT_ENDED = "ratings.export_ended"
+    DIRECTORY_IMPORTED = "directory.imported"
 
 
 class Executes(Protocol):

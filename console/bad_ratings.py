@@ -295,8 +295,9 @@ class MarkSeen:
             kind(seen)
             .values(rating_id=rating_id, seen_by=self.viewer.name, seen_at=self.now)
             .on_conflict_do_nothing(index_elements=["rating_id"])
+            .returning(seen.c.rating_id)
         )
-        return made.rowcount == 1
+        return made.first() is not None
 
     def _noted(self, unit: Unit, rating_id: str, words: str) -> bool:
         changed = unit.execute(

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, and_, func, or_, select
 
 from console import figures
 from console.link_beats import LinkWord, read_links
@@ -173,8 +173,8 @@ def read_work(connection: Connection, now: datetime, sight: Sight) -> Work:
     of_letter = (
         evaluations.c.subject_id == outbox.c.subject_id,
         evaluations.c.assess_number == outbox.c.assess_number,
-        visible(viewer, evaluations),
     )
+    letters = outbox.join(evaluations, and_(*of_letter))
     dead = outbox.c.state == OutboxState.DEAD.value
     failed = (
         messages.c.state == MessageState.FAILED.value,
@@ -185,7 +185,7 @@ def read_work(connection: Connection, now: datetime, sight: Sight) -> Work:
     return Work(
         count(select(func.count()).select_from(messages).where(*queued, messages.c.queue != mistaken)),
         count(select(func.count()).select_from(messages).where(*queued, messages.c.queue == mistaken)),
-        count(select(func.count()).select_from(outbox).where(dead, *of_letter)),
+        count(select(func.count()).select_from(letters).where(dead, visible(viewer, evaluations))),
         count(select(func.count()).select_from(cases).where(cases.c.provisional, visible(viewer, cases))),
         count(select(func.count()).select_from(messages).where(*failed)),
     )

@@ -23,6 +23,8 @@ _ATTRIBUTES = frozenset(
     {"viewBox", "width", "height", "transform", "d", "x", "y", "x2", "y2", "fill", "fill-opacity", "stroke"}
     | {"stroke-width", "stroke-dasharray", "stroke-miterlimit", "opacity", "text-anchor", "font-size", "font-weight"}
 )
+_USUAL = {"opacity": "1", "stroke-width": "1", "fill-opacity": "1", "font-weight": "normal"}
+"""What holds where nothing is said."""
 _DIGITS = re.compile(r"(\d+\.\d\d)\d+")
 # Best first: from green to red, told apart in grey, too, and against white by 3 to 1 at least.
 _LEVELS = ("#1b7837", "#5aae61", "#8c8c3c", "#d6604d", "#b2182b")
@@ -115,7 +117,7 @@ def _clean(element: ElementTree.Element) -> None:
     link = element.get(_LINK) or element.get("href") or ""
     hidden = element.get("display") == "none"
     for name in list(element.attrib):
-        if name not in _ATTRIBUTES:
+        if name not in _ATTRIBUTES or element.attrib[name] == _USUAL.get(name):
             del element.attrib[name]
         else:
             element.attrib[name] = _DIGITS.sub(r"\1", element.attrib[name])

@@ -1,6 +1,6 @@
-"""How much one token may ask: 600 requests in any minute.
+"""How much one token may ask: 600 requests in any minute, and how large and slow a request may be.
 
-Kept in the memory of one process; several processes count each for itself.
+Requests are counted in the memory of one process; several processes count each for itself.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-__all__ = ["BODY_BYTES", "PERIOD", "REQUESTS", "RateLimit"]
+__all__ = ["BODY_BYTES", "BODY_SECONDS", "PERIOD", "REQUESTS", "RateLimit"]
 
 REQUESTS = 600
 PERIOD = 60.0
 BODY_BYTES = 8 * 1024 * 1024
 """The largest body: 1,000 cases with every field at its longest fit, in ASCII escapes too for most."""
+BODY_SECONDS = 60.0
+"""How long a body may take to come."""
 
 
 class RateLimit:

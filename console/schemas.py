@@ -7,6 +7,7 @@ what it takes and what is answered, and a test compares them.
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,14 +15,22 @@ from pydantic import BaseModel, ConfigDict, Field
 from models.terms import Adoption, FollowUp
 
 __all__ = [
+    "ANSWER_EXAMPLE",
     "CASE_EXAMPLE",
+    "CASE_OUT_EXAMPLE",
+    "CENTRE_STATUS_EXAMPLE",
+    "CENTRE_STATUS_OUT_EXAMPLE",
+    "PAGE_EXAMPLE",
+    "PATCH_EXAMPLE",
     "STATISTICS_EXAMPLE",
+    "WITHDRAWN_EXAMPLE",
     "CaseAnswer",
     "CaseIn",
     "CaseOut",
     "CasePatchIn",
     "CentreStatusIn",
     "CentreStatusOut",
+    "ErrorKind",
     "ErrorOut",
     "EvaluationOut",
     "EvaluationsPage",
@@ -43,6 +52,63 @@ CASE_EXAMPLE: dict[str, Any] = {
     "agent": "0042",
     "area_code": "622901",
     "consent": False,
+}
+PATCH_EXAMPLE: dict[str, Any] = {"dept_name": "临夏市城市管理局"}
+ANSWER_EXAMPLE: dict[str, Any] = {
+    "status": 201,
+    "case_no": "GD20261118-0017",
+    "service_number": 1,
+    "invitation": "waiting",
+    "reason": None,
+    "deadline": "2026-11-25T23:59:59+08:00",
+    "provisional": False,
+}
+WITHDRAWN_EXAMPLE: dict[str, Any] = {
+    **ANSWER_EXAMPLE,
+    "status": 200,
+    "invitation": "none",
+    "reason": "withdrawn",
+    "deadline": None,
+}
+
+
+class ErrorKind(StrEnum):
+    """What went wrong, in a word."""
+
+    NOT_JSON = "not_json"
+    UNAUTHORISED = "unauthorised"
+    FORBIDDEN = "forbidden"
+    UNKNOWN = "unknown"
+    METHOD = "method"
+    TOO_SLOW = "too_slow"
+    CONFLICT = "conflict"
+    CURSOR_GONE = "cursor_gone"
+    TOO_LARGE = "too_large"
+    INVALID = "invalid"
+    TOO_MANY = "too_many"
+    INTERNAL = "internal"
+    UNAVAILABLE = "unavailable"
+    OTHER = "error"
+
+    @classmethod
+    def of(cls, status: int) -> ErrorKind:
+        return _OF_STATUS.get(status, cls.OTHER)
+
+
+_OF_STATUS = {
+    400: ErrorKind.NOT_JSON,
+    401: ErrorKind.UNAUTHORISED,
+    403: ErrorKind.FORBIDDEN,
+    404: ErrorKind.UNKNOWN,
+    405: ErrorKind.METHOD,
+    408: ErrorKind.TOO_SLOW,
+    409: ErrorKind.CONFLICT,
+    410: ErrorKind.CURSOR_GONE,
+    413: ErrorKind.TOO_LARGE,
+    422: ErrorKind.INVALID,
+    429: ErrorKind.TOO_MANY,
+    500: ErrorKind.INTERNAL,
+    503: ErrorKind.UNAVAILABLE,
 }
 
 
@@ -79,7 +145,7 @@ class CaseIn(_CaseWords):
 class CasePatchIn(_CaseWords):
     """What is to be changed; null takes a word away."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"dept_name": "临夏市城市管理局"}]})
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [PATCH_EXAMPLE]})
 
     case_no: str | None = Field(None, description="May be repeated, and is not changed.")
     phone: str | int | None = Field(None, description="Not after the first SMS.")
@@ -95,7 +161,7 @@ class ErrorOut(BaseModel):
     """Whatever went wrong."""
 
     status: int
-    error: str
+    error: ErrorKind
     message: str
     fields: list[FieldError] = []
 
@@ -103,20 +169,7 @@ class ErrorOut(BaseModel):
 class CaseAnswer(BaseModel):
     """What became of one case."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "status": 201,
-                    "case_no": "GD20261118-0017",
-                    "service_number": 1,
-                    "invitation": "waiting",
-                    "deadline": "2026-11-25T23:59:59+08:00",
-                    "provisional": False,
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [ANSWER_EXAMPLE]})
 
     status: int = Field(description="201 new, 200 known with the same content, 409 with another, 422 a field is wrong.")
     case_no: str | None
@@ -125,7 +178,7 @@ class CaseAnswer(BaseModel):
     reason: str | None = Field(None, description="Why it is asked nothing.")
     deadline: datetime | None = Field(None, description="The end of the fifth working day.")
     provisional: bool = Field(False, description="The deadline rests on a day that is unknown or not confirmed.")
-    error: str | None = None
+    error: ErrorKind | None = None
     message: str | None = None
     fields: list[FieldError] = []
 
@@ -272,23 +325,26 @@ class StatisticsOut(BaseModel):
     rows: list[StatisticsRow]
 
 
+CENTRE_STATUS_EXAMPLE: dict[str, Any] = {
+    "evaluation_id": "0199d2f4c0de7000a000000000000001",
+    "status": "not_adopted",
+    "note": "评价内容与办理事项无关",
+}
+CENTRE_STATUS_OUT_EXAMPLE: dict[str, Any] = {
+    **CENTRE_STATUS_EXAMPLE,
+    "changed": True,
+    "follow_up": None,
+    "at": "2026-11-19T09:00:00+08:00",
+}
+_ID = "^([0-9A-Fa-f]{32}|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})$"
+
+
 class CentreStatusIn(_Closed):
     """The centre's word on an evaluation; at least one of `status` and `follow_up`."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [
-                {
-                    "evaluation_id": "0199d2f4c0de7000a000000000000001",
-                    "status": "not_adopted",
-                    "note": "评价内容与办理事项无关",
-                }
-            ]
-        },
-    )
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [CENTRE_STATUS_EXAMPLE]})
 
-    evaluation_id: str = Field(description="The evaluationId as it was pushed.", pattern="^[0-9A-Fa-f-]{32,36}$")
+    evaluation_id: str = Field(description="The evaluationId as it was pushed.", pattern=_ID)
     status: Adoption | None = Field(None, description="accepted 采纳, not_adopted 不予采纳: it leaves the figures.")
     follow_up: FollowUp | None = Field(None, description="差评整改.")
     note: str | None = Field(None, max_length=500, description="Why, in the centre's words.")
@@ -305,8 +361,87 @@ class CentreStatusOut(BaseModel):
     at: datetime | None
 
 
+EVALUATION_EXAMPLE: dict[str, Any] = {
+    "id": "0199d2f4c0de7000a000000000000001",
+    "subject": "case",
+    "call": None,
+    "case_no": "GD20261118-0017",
+    "project_no": "GD20261118-0017",
+    "service_number": 1,
+    "assess_number": 1,
+    "effective": True,
+    "satisfaction": 2,
+    "satisfaction_name": "不满意",
+    "channel": "sms",
+    "origin": "citizen",
+    "late": False,
+    "reasons": ["209"],
+    "comment": "灯还是不亮",
+    "assess_time": "2026-11-18T10:05:00+08:00",
+    "agent": "0042",
+    "queue": None,
+    "dept_code": "11622900MB1234567X",
+    "dept_name": "临夏州城市管理局",
+    "task_code": "621000012",
+    "task_name": "城市照明",
+    "service_name": "12345热线",
+    "area_code": "622901",
+    "pushed_at": "2026-11-18T10:15:03+08:00",
+    "centre_status": "accepted",
+    "adoption": None,
+    "follow_up": "assigned",
+}
+PAGE_EXAMPLE: dict[str, Any] = {"evaluations": [EVALUATION_EXAMPLE], "cursor": "MS5hYmNkLjAuNA", "more": False}
+CASE_OUT_EXAMPLE: dict[str, Any] = {
+    **CASE_EXAMPLE,
+    "service_number": 1,
+    "closings": [1],
+    "phone": "138****0000",
+    "phone_kind": "mobile",
+    "known_by_call_alone": False,
+    "batch_id": None,
+    "theme_id": None,
+    "group_size": None,
+    "lang": "zh",
+    "deadline": "2026-11-25T23:59:59+08:00",
+    "provisional": False,
+    "withdrawn_at": None,
+    "invitations": [
+        {
+            "id": "0199d2f4c0de7000a000000000000002",
+            "kind": "case",
+            "state": "rated",
+            "reason": None,
+            "due_at": None,
+            "first_asked_at": "2026-11-18T10:01:00+08:00",
+            "asked_by": "sms",
+            "undelivered": False,
+            "muted": False,
+            "created_at": "2026-11-18T10:00:10+08:00",
+            "ended_at": "2026-11-18T10:05:00+08:00",
+            "messages": [
+                {
+                    "kind": "invitation",
+                    "state": "delivered",
+                    "reason": None,
+                    "receipt": "delivered",
+                    "receipt_text": "DELIVRD",
+                    "receipt_at": "2026-11-18T10:01:04+08:00",
+                    "created_at": "2026-11-18T10:00:59+08:00",
+                    "handed_at": "2026-11-18T10:01:00+08:00",
+                    "changed_at": "2026-11-18T10:01:04+08:00",
+                }
+            ],
+        }
+    ],
+    "evaluations": [EVALUATION_EXAMPLE],
+}
+
+
 class CaseOut(BaseModel):
     """A case with its invitations and evaluations; its phone is masked."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [CASE_OUT_EXAMPLE]})
 
     case_no: str
     service_number: int
@@ -335,6 +470,8 @@ class CaseOut(BaseModel):
 
 
 class EvaluationsPage(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [PAGE_EXAMPLE]})
+
     evaluations: list[EvaluationOut]
     cursor: str = Field(description="For the next page, also of the last one: ask again with it, and follow.")
     more: bool = Field(description="There are more by now. A page may be empty and still have a next one.")

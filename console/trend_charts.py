@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import date
 from typing import Any
 
 from console.charts import Bar, Chart, ChartKind
 from console.figures import WHOLE, By, Period, Reason, Row, Slice, ratings_query
 from console.formulas import Rate
+from console.spans import period_of, span_label
 from models.terms import Channel, Origin, Satisfaction, SubjectKind
 
-__all__ = ["levels_by_day", "reasons_given", "responses", "satisfactions"]
+__all__ = ["levels_by_day", "reason_address", "reasons_given", "responses", "satisfactions"]
 
 _RATINGS = "/ratings"
 _UNTOLD = "未注明"
@@ -26,16 +26,16 @@ Named = Callable[[str], str]
 
 
 def levels_by_day(rows: Sequence[Row], kind: SubjectKind, part: Slice = WHOLE) -> Chart:
-    """按日评价: real ratings of one kind, their levels on one another, the bad ones lowest."""
+    """按日评价: real ratings of one kind, by day or by spans, their levels on one another, the bad ones lowest."""
     bars = [
         Bar(
-            f"{day:%m-%d}",
+            span_label(span),
             row.figures.of(kind).levels[level],
-            _address(Period(day, day), part, satisfaction=level.value, origin=Origin.CITIZEN.value),
+            _address(span, part, satisfaction=level.value, origin=Origin.CITIZEN.value, kind=kind.value),
             part=level.chinese,
         )
         for row in rows
-        for day in (date.fromisoformat(row.key),)
+        for span in (period_of(row.key),)
         for level in sorted(_WORST_FIRST)
     ]
     return Chart(ChartKind.STACKED, "按日评价", tuple(bars), tuple(level.chinese for level in sorted(_WORST_FIRST)))
@@ -53,8 +53,7 @@ def satisfactions(
 ) -> Chart:
     """满意率 with its Wilson interval and its n."""
     bars = [
-        _rate(row.key, row.figures.of(kind).satisfaction(satisfied_from), period, by, part, named, Origin.CITIZEN)
-        for row in rows
+        _rate(row.key, row.figures.of(kind).satisfaction(satisfied_from), period, by, part, named, kind) for row in rows
     ]
     return Chart(ChartKind.RATES, "满意率", tuple(bars))
 
@@ -65,20 +64,28 @@ def responses(rows: Sequence[Row], period: Period, by: By, *, part: Slice = WHOL
     return Chart(ChartKind.RATES, "参评率", tuple(bars))
 
 
-def reasons_given(found: Sequence[Reason], period: Period, *, part: Slice = WHOLE, named: Named = str) -> Chart:
-    """差评原因: how often each was given; a click leads to the bad ratings."""
+def reasons_given(
+    found: Sequence[Reason], period: Period, kind: SubjectKind, *, part: Slice = WHOLE, named: Named = str
+) -> Chart:
+    """评价原因: how often each was given; a click leads to the ratings with it."""
     bars = [
-        Bar(named(one.code) if one.code else _NO_REASON, one.n, _address(period, part, origin=Origin.CITIZEN.value))
+        Bar(named(one.code) if one.code else _NO_REASON, one.n, reason_address(one, period, kind, part))
         for one in found
     ]
-    return Chart(ChartKind.BARS, "差评原因", tuple(bars))
+    return Chart(ChartKind.BARS, "评价原因", tuple(bars))
 
 
-def _rate(key: str, rate: Rate, period: Period, by: By, part: Slice, named: Named, origin: Origin | None) -> Bar:
-    more: dict[str, Any] = {} if origin is None else {"origin": origin.value}
+def reason_address(one: Reason, period: Period, kind: SubjectKind, part: Slice = WHOLE) -> str:
+    """The ratings with a reason; those without one are the bad ones."""
+    told: dict[str, str] = {"reason": one.code} if one.code else {"reason": "-", "satisfaction": "1,2"}
+    return _address(period, part, origin=Origin.CITIZEN.value, kind=kind.value, **told)
+
+
+def _rate(key: str, rate: Rate, period: Period, by: By, part: Slice, named: Named, kind: SubjectKind | None) -> Bar:
+    more: dict[str, Any] = {} if kind is None else {"origin": Origin.CITIZEN.value, "kind": kind.value}
     if by is By.DAY:
-        period = Period(date.fromisoformat(key), date.fromisoformat(key))
-        label = f"{period.first:%m-%d}"
+        period = period_of(key)
+        label = span_label(period)
     else:
         told: dict[str, Any] = {by.value: Channel(key) if by is By.CHANNEL else key}
         part = replace(part, **told)

@@ -35,10 +35,20 @@ from models.tables import (
     push_members,
     ratings,
     remarks,
+    seen,
 )
 from models.terms import BatchState, MessageState, OutboxState
 
-__all__ = ["GROUP", "NO_NUMBER", "Words", "blank_answered", "blank_numbers_of_nobody", "blank_texts", "blank_words"]
+__all__ = [
+    "GROUP",
+    "NO_NUMBER",
+    "Words",
+    "blank_answered",
+    "blank_numbers_of_nobody",
+    "blank_ratings",
+    "blank_texts",
+    "blank_words",
+]
 
 GROUP = 64
 """Rows of one kind in a group at most."""
@@ -84,7 +94,7 @@ def blank_words(
         )
     of_ratings: ColumnElement[bool] = evaluations.c.id.in_(evaluation_ids)
     if given:
-        unit.execute(update(ratings).where(ratings.c.id.in_(given), _HAS_WORDS).values(comment=None, raw_input=""))
+        blank_ratings(unit, given)
         # Evaluations are found by their subject: those whom the rating's invitation asked about.
         asked_about = select(invitation_members.c.subject_id).where(
             invitation_members.c.invitation_id.in_(select(ratings.c.invitation_id).where(ratings.c.id.in_(given)))
@@ -147,6 +157,12 @@ _BLANK = Many(
 )
 
 
+def blank_ratings(unit: Unit, rating_ids: Collection[str]) -> None:
+    """Blanks what citizens said with these ratings, and what was noted about them: it may name who gave one."""
+    unit.execute(update(ratings).where(ratings.c.id.in_(rating_ids), _HAS_WORDS).values(comment=None, raw_input=""))
+    unit.execute(update(seen).where(seen.c.rating_id.in_(rating_ids), seen.c.note.is_not(None)).values(note=None))
+
+
 def blank_answered(unit: Unit, rows: Sequence[Any]) -> None:
     """Blanks evaluations that the centre has answered for, and what it said of them. Rows: id and primary key."""
     if not rows:
@@ -197,6 +213,7 @@ def blank_texts(unit: Unit, message_ids: Collection[str], now: datetime, reason:
             text=None,
             fields=None,
             queue_note=None,
+            handled_note=None,
             assembly_key=None,
             reason=case((messages.c.state.in_(_ENDS), reason), else_=messages.c.reason),
             outcome=case((messages.c.state.in_(_UNREAD), reason), else_=messages.c.outcome),

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 from sqlalchemy import Column, Select, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from intake.blanking import GROUP, NO_NUMBER, blank_numbers_of_nobody, blank_texts, blank_words
+from intake.blanking import GROUP, NO_NUMBER, blank_numbers_of_nobody, blank_ratings, blank_texts, blank_words
 from intake.endings import Ending, end_invitations
 from models.door import Priority, Unit
 from models.tables import (
@@ -173,7 +173,7 @@ def _message_numbers(unit: Unit, rows: Sequence[Any], group: KeepGroup) -> None:
 
 
 def _ratings(unit: Unit, rows: Sequence[Any], group: KeepGroup) -> None:
-    unit.execute(update(ratings).where(ratings.c.id.in_(_ids(rows))).values(comment=None, raw_input=""))
+    blank_ratings(unit, _ids(rows))
 
 
 def _evaluations(unit: Unit, rows: Sequence[Any], group: KeepGroup) -> None:

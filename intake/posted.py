@@ -31,6 +31,7 @@ __all__ = [
     "CaseRefused",
     "PostedCase",
     "Problem",
+    "field_shown",
     "read_case",
     "read_case_no",
     "read_patch",
@@ -322,7 +323,7 @@ def _read(raw: object, now: datetime) -> tuple[dict[str, Any], list[Problem]]:
     for name, value in raw.items():
         reader = _READERS.get(name) if isinstance(name, str) else None
         if reader is None:
-            problems.append(Problem(_shown(name), "is no field of a case"))
+            problems.append(Problem(field_shown(name), "is no field of a case"))
             continue
         if value is None:
             continue
@@ -353,7 +354,7 @@ def _in_order(problems: list[Problem]) -> list[Problem]:
     return sorted(problems, key=lambda one: (*CASE_FIELDS, one.field).index(one.field))
 
 
-def _shown(name: object) -> str:
+def field_shown(name: object) -> str:
     """An unknown field's name, as it may stand in an answer: what looks like a number of somebody does not."""
     text = "".join(sign for sign in str(name)[:64] if category(sign) not in {"Cc", "Cs"})
     return re.sub(r"\d{5,}", "…", text)

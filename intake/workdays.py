@@ -220,6 +220,18 @@ class WorkingDays:
             found = self._found[key] = self._count(*key)
         return found
 
+    def doubts(self, closed_at: datetime, days: int, area: str | None = None) -> list[Day]:
+        """The days that make a deadline provisional: unknown, or not confirmed. Arguments as of `deadline`."""
+        scope = self._scope(area or NATIONAL)
+        day, last = closed_at.astimezone(SHANGHAI).date(), self.deadline(closed_at, days, area).at.astimezone(SHANGHAI)
+        found = []
+        while day < last.date():
+            day += _DAY
+            answer = self._answer(day, scope)
+            if not answer.confirmed:
+                found.append(Day(day, answer))
+        return found
+
     def _count(self, day: date, days: int, scope: tuple[str, ...]) -> Deadline:
         provisional = False
         while days > 0:

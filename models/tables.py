@@ -53,6 +53,7 @@ __all__ = [
     "case_keys",
     "cases",
     "codes",
+    "directory",
     "evaluations",
     "feed",
     "forgetting",
@@ -175,7 +176,8 @@ calls = Table(
     Column("area_code", String(16)),
     Index(None, "created_at"),
     Index(None, "number_hash"),
-    Index(None, "number_tail"),
+    Index("ix_calls_number_tail", "number_tail", "subject_id"),
+    Index("ix_calls_case_no", "case_no", **_where("case_no IS NOT NULL")),
 )
 
 cases = Table(
@@ -207,7 +209,7 @@ cases = Table(
     Column("default_at", UtcTime),
     Column("default_reason", String(32)),
     Index(None, "number_hash"),
-    Index(None, "number_tail"),
+    Index("ix_cases_number_tail", "number_tail", "subject_id"),
     Index("ix_cases_default", "default_at", "subject_id", **_where("default_at IS NOT NULL")),
     Index("ix_cases_provisional", "deadline", "subject_id", **_where("provisional")),
     Index("ix_cases_batch_id", "batch_id", **_where("batch_id IS NOT NULL")),
@@ -317,7 +319,14 @@ evaluations = Table(
     Column("centre_word_at", UtcTime),
     PrimaryKeyConstraint("subject_id", "assess_number"),
     Index(None, "id"),
-    Index("ix_evaluations_assess_time", "assess_time"),
+    # What the list of ratings goes by (console/ratings.py): a filter, then time; last what is looked at in the index.
+    Index("ix_evaluations_assess_time", "assess_time", "id"),
+    Index("ix_evaluations_satisfaction", "satisfaction", "assess_time", "id", "channel", "queue", "area_code"),
+    Index("ix_evaluations_channel", "channel", "assess_time", "id", "satisfaction"),
+    *(
+        Index(f"ix_evaluations_{name}", name, "assess_time", "id", "satisfaction", "channel")
+        for name in ("agent", "queue", "dept_code", "area_code")
+    ),
     Index("ix_evaluations_bad", "assess_time", **_where("effective AND satisfaction <= 2 AND origin = 'citizen'")),
     Index("uq_evaluations_effective", "subject_id", unique=True, **_where("effective")),
 )
@@ -439,7 +448,7 @@ messages = Table(
     Index("ix_messages_unread", "id", **_where("state = 'unread'")),
     Index("ix_messages_queue", "queue", "id", **_where("queue IS NOT NULL AND handled_at IS NULL")),
     Index("ix_messages_failed", "changed_at", **_where("state = 'failed' AND direction = 'out'")),
-    Index("ix_messages_failed_asks", "id", **_where(FAILED_ASKS)),
+    Index("ix_messages_failed_asks", "created_at", "id", **_where(FAILED_ASKS)),
 )
 
 segments = Table(
@@ -587,6 +596,16 @@ forgetting = Table(
     Column("subject_id", Id, nullable=False),
     Column("assess_number", Integer, nullable=False),
     Column("asked_at", UtcTime, nullable=False),
+)
+
+directory = Table(
+    "directory",
+    metadata,
+    Column("kind", String(8), nullable=False),
+    Column("code", String(64), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("team", Text),
+    PrimaryKeyConstraint("kind", "code"),
 )
 
 users = Table(

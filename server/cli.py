@@ -30,7 +30,9 @@ from server.command_line import fail as _fail
 from server.command_line import load_settings as _load
 from server.command_line import opened as _database
 from server.command_line import told as _told
+from server.directory_commands import directory
 from server.errors import CannotDo
+from server.export_commands import export
 from server.forget_command import forget
 from server.logs import configure
 from server.scheduler_commands import scheduler
@@ -60,6 +62,8 @@ main.add_command(calendar)
 main.add_command(user)
 main.add_command(statistics)
 main.add_command(forget)
+main.add_command(directory)
+main.add_command(export)
 
 
 # ── serving ───────────────────────────────────────────────────────────────────────────────────────────────────────────

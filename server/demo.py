@@ -30,6 +30,7 @@ from models.futures import Wakeups
 from models.privacy import mask
 from models.tables import evaluations
 from models.terms import CallOutcome, Satisfaction
+from server.demo_login import DemoLogin, demo_login
 from server.demo_sms import SmsHalf, demo_smsc, demo_token
 from server.errors import CannotDo
 from server.logs import bridge_twisted
@@ -122,8 +123,9 @@ def run(folder: Path | None, calls: int | None) -> None:
         demo = _Demo(process, centre, reactor, calls, chance)
         assert process.database is not None
         demo.by_sms(smsc, demo_token(process.database))
+        login = demo_login(process.database)
         try:
-            reactor.callWhenRunning(demo.begin, folder)
+            reactor.callWhenRunning(demo.begin, folder, login)
             run_until_signal(reactor, demo.ending)
         finally:
             process.close()
@@ -239,12 +241,13 @@ class _Demo:
             changed=self._look_for_end,
         )
 
-    def begin(self, folder: Path) -> None:
+    def begin(self, folder: Path, login: DemoLogin) -> None:
         web = self._process.listening["console"]
         _say("回音演示：模拟来电者按键评价、市民回复短信评价，评价落盘后推送到模拟的好差评平台。按 Ctrl-C 结束。")
         _say(f"数据目录 {folder}")
         link = self._process.listening.get("link demo", "无")
         _say(f"FastAGI {self._process.listening['ivr']}　短信网关（模拟）{link}　好差评平台（模拟）{self._centre.url}")
+        _say(f"控制台 http://{web}/　用户名 {login.name}　密码 {login.password}")
         _say(f"健康 http://{web}/readyz　指标 http://{web}/metrics")
         _say("")
         if self._sms is not None:

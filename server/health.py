@@ -41,6 +41,8 @@ WRITE_LIMIT = 30.0
 PROBE_SECONDS = 5.0
 HEAD_SECONDS = 10.0
 """How long the head of a request may take to come."""
+LINGER_SECONDS = 5.0
+"""How long the rest of a body that nobody reads may take to come, after its request was answered."""
 _GRACE = 2
 
 
@@ -159,9 +161,11 @@ class _Server(uvicorn.Server):
 
 
 class _Patient(H11Protocol):
-    """Uvicorn's protocol, which closes a connection whose head of a request does not come within HEAD_SECONDS.
+    """Uvicorn's protocol, which closes a connection whose head of a request does not come within HEAD_SECONDS, or the
+    rest of whose body does not within LINGER_SECONDS of the answer.
 
-    Uvicorn itself waits without end; a body's time is the application's to keep.
+    Uvicorn itself waits without end; a body's time until the answer is the application's to keep. (It is not closed at
+    once: the answer could be lost with what is still coming.)
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -175,6 +179,16 @@ class _Patient(H11Protocol):
         elif self._head.cancelled() and not self.transport.is_closing():
             # A later request on this connection has begun to come. (Between two, uvicorn's own time runs.)
             self._head = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def on_response_complete(self) -> None:
+        answered = self.cycle
+        super().on_response_complete()
+        if self.cycle is answered and self.conn.their_state is h11.SEND_BODY:
+            self.loop.call_later(LINGER_SECONDS, self._end_lingering, answered)
+
+    def _end_lingering(self, answered: object) -> None:
+        if self.cycle is answered and self.conn.their_state is h11.SEND_BODY:
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head.cancel()

@@ -227,7 +227,7 @@ class Process:
         if Role.SCHEDULER in self.roles:
             self._open_reconciliation(door, profile)
         self._open_ticker(door, wakeups, keyring)
-        self._open_web(door, keyring)
+        self._open_web(door, keyring, profile)
         self.health.started()
 
     def _open_push(self, door: Door, profile: Profile) -> None:
@@ -370,13 +370,22 @@ class Process:
         self.metrics.watch(sweeps_source(sweeps, lambda: self._overdue))
         self.health.watch("scheduler", partial(sweeps_condition, sweeps))
 
-    def _open_web(self, door: Door, keyring: Keyring) -> None:
+    def _open_web(self, door: Door, keyring: Keyring, profile: Profile) -> None:
         console = Role.CONSOLE in self.roles
         section, key = (self.settings.console, "console") if console else (self.settings.health, "health")
         app = health_app(self.health, self.metrics)
         if console:
             open_api(app, door, keyring, self.clock, self.settings, self._wake_sms)
-            self._wake_boards = open_pages(app, door, keyring, self.clock, self.settings)
+            self._wake_boards = open_pages(
+                app,
+                door,
+                keyring,
+                self.clock,
+                self.settings,
+                _push_calls_of(self.settings, profile),
+                wake_push=self.pusher.wake if self.pusher is not None else _nobody,
+                wake_sms=self._wake_sms,
+            )
         proxies = self.settings.console.proxies if console else ()
         web = self.web = HealthServer(app, section.listen, f"{key}.listen", proxies=proxies)
         web.start()

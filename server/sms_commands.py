@@ -25,7 +25,7 @@ __all__ = ["sms"]
 
 @click.group()
 def sms() -> None:
-    """Replies and how they are read; numbers that a carrier no longer blocks."""
+    """Replies, how they are read and which wait for a person; numbers that a carrier no longer blocks."""
 
 
 @sms.command()
@@ -75,6 +75,46 @@ def allow(config: Path) -> None:
         if not lifted:
             raise CannotDo("no carrier's opt-out is known of this number")
         click.echo("lifted: what comes from now on is asked again")
+
+
+@sms.command()
+@config_option
+@click.option("--text", "with_text", is_flag=True, help="Also what the citizens wrote, whatever they wrote.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=1000, show_default=True, help="Lines at most.")
+def queue(config: Path, with_text: bool, limit: int) -> None:
+    """List the replies that wait for a person: id, why, since when, number (masked), who has it; oldest first.
+
+    The console's page 待办 handles them; without the role `console` this is how to see them.
+    """
+    from intake.waiting import count_waiting, waiting_replies
+    from models.clock import SHANGHAI
+    from models.errors import KeyUnreadable
+    from models.privacy import mask
+
+    with told():
+        settings = load_settings(config)
+        with opened(settings) as database:
+            keyring = database.open_keyring(settings.privacy.key_file)
+            with database.read_engine.connect() as connection:
+                waiting = waiting_replies(connection, limit)
+                counts = count_waiting(connection)
+        for reply in waiting:
+            try:
+                number = mask(keyring.open(reply.number_sealed)) if reply.number_sealed is not None else "-"
+            except KeyUnreadable:
+                number = "?"
+            shown = [
+                reply.id,
+                reply.queue.value,
+                reply.at.astimezone(SHANGHAI).isoformat(sep=" ", timespec="seconds"),
+                number,
+                reply.owner or "-",
+            ]
+            if with_text:
+                shown.append("(undecodable)" if reply.text is None else reply.text)
+            click.echo("\t".join(shown))
+        told_counts = ", ".join(f"{n} {reason.value}" for reason, n in counts.items())
+        click.echo(told_counts or "no reply waits for a person", err=True)
 
 
 def _keys(config: Path | None) -> KeyMap:

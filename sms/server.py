@@ -45,7 +45,7 @@ from sms.receipts import IdForm, Receipt, ReceiptReader, id_forms
 from sms.routing import Routes, SendingHours
 from sms.sender import Sender
 
-__all__ = ["SmsServer", "Swept", "sending_rules"]
+__all__ = ["SmsServer", "Swept", "sending_rules", "taking_rules"]
 
 log = structlog.get_logger(__name__)
 
@@ -82,6 +82,25 @@ def sending_rules(settings: Settings, keyring: Keyring) -> SendingRules:
         carrier_of=carriers.of,
         extensions=Routes(tuple(sms.of_link(link) for link in sms.links)).extensions,
         open_number=keyring.open,
+    )
+
+
+def taking_rules(settings: Settings, push_calls: PushCalls) -> TakingRules:
+    """What the configuration says about replies: for whoever takes them, and for a person who assigns one."""
+    sms = settings.sms
+    return TakingRules(
+        replies=ReplyRules(
+            reasons=settings.rating.reason_codes,
+            ask_reason=settings.rating.ask_reason,
+            late_window=settings.schedule.late_window,
+            answer_within=sms.answer_within,
+            conversation=sms.conversation,
+        ),
+        area_code=settings.hotline.area_code,
+        service_name=settings.hotline.service,
+        push_calls=push_calls,
+        reason_hold=settings.centre.reason_hold,
+        carriers={link.name: link.carriers[0] for link in map(sms.of_link, sms.links)},
     )
 
 
@@ -181,20 +200,7 @@ class SmsServer:
             wakeups,
             clock,
             reply_lines(settings, self.routes),
-            TakingRules(
-                replies=ReplyRules(
-                    reasons=settings.rating.reason_codes,
-                    ask_reason=settings.rating.ask_reason,
-                    late_window=schedule.late_window,
-                    answer_within=sms.answer_within,
-                    conversation=sms.conversation,
-                ),
-                area_code=settings.hotline.area_code,
-                service_name=settings.hotline.service,
-                push_calls=push_calls,
-                reason_hold=settings.centre.reason_hold,
-                carriers={link.name: link.carriers[0] for link in filled},
-            ),
+            taking_rules(settings, push_calls),
             key_map=settings.rating.key_map,
             repeat_window=sms.repeat_window,
             taken=self._taken,

@@ -9,7 +9,22 @@ from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from console.pages import account, audit, board, login, people, reveal, wall
+from console.mounting import WholeMount
+from console.pages import (
+    account,
+    audit,
+    board,
+    exports,
+    login,
+    people,
+    queues,
+    ratings,
+    reports,
+    reveal,
+    story,
+    trends,
+    wall,
+)
 from console.pages.guard import Guard
 from console.pages.shell import (
     PASSWORD_PAGE,
@@ -24,7 +39,7 @@ from console.pages.shell import (
 
 __all__ = ["PAGES", "mount_pages", "pages_app"]
 
-PAGES = (login, account, board, wall, reveal, audit, people)
+PAGES = (login, account, board, wall, exports, ratings, story, trends, reports, queues, reveal, audit, people)
 _A_YEAR = "public, max-age=31536000, immutable"
 
 
@@ -92,4 +107,4 @@ def _tell_errors(app: FastAPI, console: Console) -> None:
 
 def mount_pages(app: FastAPI, console: Console) -> None:
     """Serves the pages under every address that nothing before them has; so it comes last."""
-    app.mount("", Guard(pages_app(console), console.error_page))
+    app.router.routes.append(WholeMount("", Guard(pages_app(console), console.error_page)))

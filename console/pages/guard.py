@@ -6,6 +6,7 @@ Rules kept here:
   style, no frame, no other host.
 * A page is not kept by browsers or proxies (`no-store`); only files under a hashed name are.
 * A body is read no further than `BODY_BYTES` and no longer than `BODY_SECONDS`.
+* An address with a NUL, which no column can hold, is refused.
 * A browser's form from another site (`Sec-Fetch-Site`) is refused before anything of it is read.
 * An error of ours is logged by its kind and place, without what a traceback or a statement's parameters may show.
 """
@@ -83,6 +84,9 @@ class Guard:
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > BODY_BYTES:
             await refuse(413)
+            return
+        if "\x00" in scope["path"] or b"%00" in scope.get("query_string", b""):
+            await refuse(400)
             return
         if scope["method"] not in _SAFE and headers.get("sec-fetch-site") in _FOREIGN:
             await refuse(403)

@@ -35,11 +35,14 @@ from starlette.responses import Response
 from console.board_state import BoardRules
 from console.board_tokens import BoardToken, find_board_token
 from console.charts import Charts
+from console.directory import Directory
 from console.live import LiveBoards
 from console.pages.assets import Assets
 from console.pages.board_parts import BoardParts
 from console.pages.catalogue import Catalogue
+from console.pages.options import RatingsOptions
 from console.passwords import Passwords
+from console.queues import QueueTools
 from console.sessions import Session, SessionRules, find_session, touch, wants_touch
 from console.viewer import ConsoleRole, Viewer
 from models.clock import SHANGHAI, Clock
@@ -140,6 +143,8 @@ def _read_form(body: bytes) -> Form:
     Raises:
         Refused: it is none.
     """
+    if b"%00" in body or b"\x00" in body:
+        raise Refused(400)  # no column can hold a NUL
     try:
         return Form(parse_qs(body.decode("utf-8"), keep_blank_values=True, max_num_fields=_FIELDS, errors="strict"))
     except ValueError:
@@ -163,6 +168,10 @@ class Console:
     charts: Charts | None = None
     parts: BoardParts = field(init=False)
     live: LiveBoards = field(init=False)
+    queues: QueueTools | None = None
+    """What people do with what waits for them; None: they can look."""
+    ratings: RatingsOptions = field(default_factory=RatingsOptions)
+    directory: Directory = field(default_factory=Directory)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_templates", _environment(self))
@@ -189,7 +198,7 @@ class Console:
         return self._result(self.door.write(function))
 
     def submit(self, command: Command[R]) -> R:
-        """The same with a command.
+        """Writes by a command, and waits for the COMMIT.
 
         Raises:
             Unavailable: the database does not answer.

@@ -410,3 +410,33 @@ def test_settings_made_by_hand_are_checked_too() -> None:
 def test_sections_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Settings().ivr.tries = 5  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("https://x.example/{phone}", "is no field"),
+        ("https://x.example/{call", "brace without its partner"),
+        ("https://x.example/{call!r}", "is no field"),
+        ("javascript:alert({call})", "must begin with http"),
+        ("ftp://x.example/{call}", "must begin with http"),
+        ("https://{call}/x", "must begin with http"),
+        ("https://x.example{call}/x", "names a field in the host"),
+        ("https://x.example/a b", "blank"),
+    ],
+)
+def test_a_link_template_that_cannot_be_right_is_told(tmp_path: Path, template: str, words: str) -> None:
+    file = tmp_path / "huiyin.toml"
+    file.write_text(f'[console]\nrecording_url = "{template}"\n', encoding="utf-8")
+    with pytest.raises(ConfigurationError) as caught:
+        load(file, {})
+    [line] = caught.value.lines()
+    assert "console.recording_url" in line
+    assert words in line
+
+
+@pytest.mark.parametrize("template", ["", "http://x.example/fixed", "https://x.example/?c={call}&{{x}}&n={case_no}"])
+def test_a_link_template_that_is_right_is_taken(tmp_path: Path, template: str) -> None:
+    file = tmp_path / "huiyin.toml"
+    file.write_text(f'[console]\ncase_url = "{template}"\n', encoding="utf-8")
+    assert load(file, {}).console.case_url == template

@@ -44,6 +44,7 @@ from models.tables import (
     push_batches,
     ratings,
     receipts,
+    seen,
 )
 from models.tables import forgetting as forgetting_table
 from models.terms import InvitationState, MessageKind, Verdict
@@ -118,6 +119,7 @@ class Person:
         self.settle(self.take(), Verdict.REJECTED, WORDS)
         record.reply(level(5, WORDS), raw=raw)  # 追评
         self.record.write(update(messages).values(queue_note=WORDS).where(messages.c.queue_note.is_(None)))
+        self.record.write(update(messages).values(handled_note=WORDS).where(messages.c.handled_note.is_(None)))
         open_case = record.case(f"GD-{name}-open", raw, title=TITLE, default_at=now + 7 * DAY)
         asked = record.invite(open_case, raw=raw, code="08", remind_at=now + DAY)
         waiting = record.case(f"GD-{name}-waiting", raw, title=TITLE)
@@ -127,6 +129,7 @@ class Person:
         rating = record.rated(call, 2, kind="call")
         record.write(update(ratings).where(ratings.c.id == rating).values(comment=WORDS, raw_input=WORDS))
         record.write(update(ratings).where(ratings.c.id == rating).values(call_subject_id=call))
+        record.write(insert(seen).values(rating_id=rating, seen_by="user:ma", seen_at=now, note=WORDS))
         record.write(update(evaluations).where(evaluations.c.rating_id == rating).values(comment=WORDS))
         record.reply(words(WORDS), raw=raw, code="08")
         record.reply(UNREADABLE, raw=raw, code="08")

@@ -84,8 +84,15 @@ def test_each_kind_goes_when_its_own_time_is_over(kept: Keeping, emptied: Databa
         return {trace.partition(":")[0] for trace in traces(emptied, keyring, HIM)} - {"receipts.number_hash"}
 
     numbers = {place for place in places() if ".number_" in place} | {"cases.title"}
-    words = {"ratings.comment", "ratings.raw_input", "evaluations.comment", "remarks.text", "outbox.reason"}
-    texts = {"messages.text", "messages.fields", "messages.queue_note", "parts.body"}
+    words = {
+        "ratings.comment",
+        "ratings.raw_input",
+        "seen.note",
+        "evaluations.comment",
+        "remarks.text",
+        "outbox.reason",
+    }
+    texts = {"messages.text", "messages.fields", "messages.queue_note", "messages.handled_note", "parts.body"}
     pushes = {"push_members.reason"}
     assert places() == numbers | words | texts | pushes
     stays = {"opt_outs.number_hash"}

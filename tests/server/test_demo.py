@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,11 +14,13 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.task import Clock
 
+from config.values import Address
 from server.demo import _ARRIVAL_SECONDS, _PAUSE, DemoFailed, _Demo
 from simulate.caller import CallReport
 from simulate.centre import StandInCentre
 from tests.conftest import TwistedErrors
-from tests.server.running import run_command
+from tests.console.browser import Browser
+from tests.server.running import COMMAND, run_command
 
 
 @pytest.mark.parametrize("error", [ConnectionRefusedError, RuntimeError])
@@ -73,3 +77,33 @@ def test_the_demo_shows_sms_beside_calls(tmp_path: Path) -> None:
     shown = {kind: len(re.findall(rf"短信 \S+　{kind}", done.stdout)) for kind in ("←", "→")}
     assert (shown["←"], shown["→"]) == (int(told[1]), int(told[2]))
     assert not re.search(r"13800\d{6}", done.stdout)
+
+
+def logs_in(address: str, name: str, password: str) -> bool:
+    host, _, port = address.rpartition(":")
+    return Browser(Address(host, int(port))).log_in(name, password).status == 303
+
+
+@pytest.mark.slow
+def test_the_demo_says_where_the_console_is_and_how_to_log_in(tmp_path: Path) -> None:
+    """The log-in that is printed is tried while the demo runs; a kept database takes a new one at each start."""
+    passwords: list[str] = []
+    for _ in range(2):
+        with subprocess.Popen(
+            [*COMMAND, "demo", "--dir", str(tmp_path / "demo")], stdout=subprocess.PIPE, text=True, encoding="utf-8"
+        ) as program:
+            assert program.stdout is not None
+            try:
+                line = next(line for line in program.stdout if line.startswith("控制台"))
+                told = re.fullmatch(r"控制台 http://([\d.]+:\d+)/　用户名 (\S+)　密码 (\S+)\n", line)
+                assert told is not None
+                assert logs_in(*told.groups())
+                assert not any(logs_in(told[1], told[2], old) for old in passwords)
+                passwords.append(told[3])
+            finally:
+                program.send_signal(signal.SIGINT)
+                program.stdout.read()
+        assert program.returncode == 0
+    assert passwords[0] != passwords[1]
+    for file in (tmp_path / "demo").iterdir():
+        assert not any(password.encode() in file.read_bytes() for password in passwords), file.name

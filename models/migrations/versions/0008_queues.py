@@ -10,7 +10,7 @@ from alembic import op
 from models.tables import FAILED_ASKS, Id, UtcTime
 
 revision = "0008"
-down_revision = "0006"
+down_revision = "0007"
 
 
 def _where(condition: str) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def upgrade() -> None:
         sa.Column("taken_at", UtcTime(), nullable=False),
         sa.PrimaryKeyConstraint("kind", "item_id", name="pk_work_owners"),
     )
-    op.create_index("ix_messages_failed_asks", "messages", ["id"], unique=False, **_where(FAILED_ASKS))
+    op.create_index("ix_messages_failed_asks", "messages", ["created_at", "id"], unique=False, **_where(FAILED_ASKS))
     op.create_index(
         "ix_outbox_dead", "outbox", ["created_at", "evaluation_id"], unique=False, **_where("state = 'dead'")
     )

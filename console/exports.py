@@ -1,0 +1,221 @@
+"""Exports that are streamed from a child process, so that calls do not feel them.
+
+Rules kept here:
+
+* The child (console/export_process.py) has a read connection of its own, reads in pages of short transactions, and runs
+  at a low priority. What it needs comes over its stdin, so that no password stands in a command line.
+* At most `most` run at once; another one is refused with a word, not queued.
+* An answer begins when the first bytes are there: what fails before is a page that says so. What fails later ends the
+  connection, so that a browser knows that the file is not whole.
+* The child is killed when whoever asked goes away, and when it takes too long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+import structlog
+
+__all__ = ["Ended", "Export", "ExportDesk", "ExportFailed", "ExportFormat", "ExportJob", "ExportsBusy"]
+
+COMMAND = (sys.executable, "-m", "console.export_process")
+CHUNK = 64 * 1024
+GRACE = 60.0
+"""Seconds beyond its own limit, after which a child is killed."""
+log = structlog.get_logger(__name__)
+
+
+class ExportsBusy(Exception):
+    """As many exports run as may."""
+
+
+class ExportFailed(Exception):
+    """The child died, or did not come to its end."""
+
+
+class ExportFormat(StrEnum):
+    XLSX = "xlsx"
+    CSV = "csv"
+
+    @property
+    def media_type(self) -> str:
+        if self is ExportFormat.CSV:
+            return "text/csv; charset=utf-8"
+        return "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+
+
+class Ended(StrEnum):
+    """How an export ended: whole, or at a limit, which its last line says."""
+
+    WHOLE = "whole"
+    ROWS = "rows"
+    TIME = "time"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportJob:
+    """What is to be exported.
+
+    `pairs`: the filters as an address tells them; `tail`: the keyed hash of the last four digits, in hexadecimal;
+    `viewer`: name, role, departments, areas; `full`: whole numbers.
+    """
+
+    pairs: Sequence[tuple[str, str]]
+    today: str
+    tail: str
+    viewer: tuple[str, str, Sequence[str], Sequence[str]]
+    format: ExportFormat
+    full: bool = False
+
+
+class Export:
+    """An export under way."""
+
+    def __init__(self, desk: ExportDesk, process: asyncio.subprocess.Process, first: bytes) -> None:
+        self._desk = desk
+        self._process = process
+        self._first = first
+        self.rows: int | None = None
+        self.ended: Ended | None = None
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The file. Ends the child however this ends.
+
+        Raises:
+            ExportFailed: the file is not whole.
+        """
+        process = self._process
+        assert process.stdout is not None
+        try:
+            yield self._first
+            async with asyncio.timeout(self._desk.seconds + GRACE):
+                while some := await process.stdout.read(CHUNK):
+                    yield some
+                await self._close()
+        except TimeoutError:
+            raise ExportFailed("it took too long") from None
+        finally:
+            self._desk.end(process)
+
+    async def _close(self) -> None:
+        process = self._process
+        assert process.stderr is not None
+        told = await process.stderr.read(10_000)
+        if await process.wait() != 0:
+            log.warning("an export failed", cause=_last_line(told))
+            raise ExportFailed("the child ended before the file")
+        try:
+            answer: Any = json.loads(_last_line(told))
+            self.rows, self.ended = int(answer["rows"]), Ended(answer["ended"])
+        except (ValueError, KeyError, TypeError):
+            raise ExportFailed("the child did not say how it ended") from None
+
+
+class ExportDesk:
+    """Starts exports, `most` at once.
+
+    Args:
+        url: the database's, with its password. key_file: the privacy key's.
+        rows, seconds: the limits of one export.
+        reasons: words of the reason codes.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key_file: str,
+        *,
+        most: int = 2,
+        rows: int = 1_000_000,
+        seconds: float = 1800.0,
+        reasons: dict[str, str] | None = None,
+        command: Sequence[str] = COMMAND,
+    ) -> None:
+        self._source = {"url": url, "key_file": key_file, "reasons": reasons or {}}
+        self.most = most
+        self.rows = rows
+        self.seconds = seconds
+        self._command = tuple(command)
+        self._running: set[asyncio.subprocess.Process | object] = set()
+        self._reaping: set[asyncio.Task[None]] = set()
+
+    @property
+    def running(self) -> int:
+        return len(self._running)
+
+    async def start(self, job: ExportJob) -> Export:
+        """Starts an export and waits for its first bytes.
+
+        Raises:
+            ExportsBusy: as many run as may.
+            ExportFailed: nothing came.
+        """
+        if len(self._running) >= self.most:
+            raise ExportsBusy
+        place = object()
+        self._running.add(place)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            log.warning("no export", cause=type(error).__name__)
+            raise ExportFailed("the child cannot be started") from error
+        finally:
+            self._running.discard(place)
+        self._running.add(process)
+        export: Export | None = None
+        try:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            request = asdict(job) | self._source | {"rows": self.rows, "seconds": self.seconds}
+            with suppress(ConnectionError):
+                process.stdin.write(json.dumps(request).encode() + b"\n")
+                await process.stdin.drain()
+                process.stdin.close()
+            async with asyncio.timeout(self.seconds + GRACE):
+                first = await process.stdout.read(CHUNK)
+            if not first:
+                assert process.stderr is not None
+                log.warning("an export failed", cause=_last_line(await process.stderr.read(10_000)))
+                raise ExportFailed("the child ended before its first bytes")
+            export = Export(self, process, first)
+        except TimeoutError:
+            raise ExportFailed("it took too long") from None
+        finally:
+            if export is None:
+                self.end(process)
+        return export
+
+    def end(self, process: asyncio.subprocess.Process) -> None:
+        """Ends a child; twice is the same. Nothing is waited for: whoever went away is being cancelled."""
+        self._running.discard(process)
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+        reaping = asyncio.get_running_loop().create_task(_reap(process))
+        self._reaping.add(reaping)
+        reaping.add_done_callback(self._reaping.discard)
+
+
+async def _reap(process: asyncio.subprocess.Process) -> None:
+    await process.wait()
+    # What was still in the pipe is not wanted; without this its descriptor stays open until it is read.
+    transport: Any = process._transport  # type: ignore[attr-defined]
+    transport.close()
+
+
+def _last_line(told: bytes) -> str:
+    lines = told.decode("utf-8", "replace").strip().splitlines()
+    return lines[-1][:300] if lines else ""

@@ -1,0 +1,374 @@
+"""The live board's stream: over real HTTP, on both databases, with another process beside it."""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
+
+from config.values import Address
+from console import live
+from console.bad_ratings import MOST
+from console.board_state import Sight
+from console.board_tokens import add_board_token, revoke_board_token
+from console.live import _KEPT, LiveBoards, _Channel
+from console.pages.app import mount_pages
+from console.pages.shell import Console
+from console.passwords import Passwords
+from console.people import disable_user
+from console.positions import Position, write_cursor
+from console.viewer import ConsoleRole
+from intake.desk import Intake
+from models.clock import TurnedClock
+from models.database import EPOCH, Database
+from models.door import Door
+from models.privacy import Keyring
+from models.tables import evaluations, feed, meta
+from models.terms import Satisfaction
+from server.health import HealthServer
+from tests.console.browser import Browser
+from tests.console.site import QUICK, RULES, MakeBrowser
+from tests.console.streams import Stream
+from tests.intake.test_calls import FACTS
+from tests.intake.test_calls import RULES as INTAKE_RULES
+from tests.moments import START
+
+WAIT = 10
+Rate = Callable[..., str]
+
+
+@pytest.fixture
+def rate(door: Door, keyring: Keyring, clock: TurnedClock, database: Database) -> Rate:
+    """Stores a rating of a call and gives the rating's id."""
+    intake = Intake(door, keyring, clock, INTAKE_RULES)
+
+    def rate(call: str, level: int = 1, **facts: Any) -> str:
+        told = replace(FACTS, call_key=call, at=clock.now(), **facts)
+        stored = intake.rate(told, Satisfaction(level), "x", hold=False).result(WAIT)
+        with database.read_engine.connect() as connection:
+            found: str = connection.execute(
+                select(evaluations.c.rating_id).where(evaluations.c.id == stored.evaluation_id)
+            ).scalar_one()
+            return found
+
+    return rate
+
+
+@pytest.fixture
+def other(make_door: Callable[..., Door], keyring: Keyring, clock: TurnedClock) -> Iterator[HealthServer]:
+    """Another process on the same database: a door and boards of its own, which no commit of the first one wakes."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    mount_pages(app, Console(make_door(), keyring, clock, RULES, "另一台", Passwords(QUICK)))
+    made = HealthServer(app, Address("127.0.0.1", 0), "console.listen")
+    made.start()
+    yield made
+    made.stop()
+
+
+def cursor_of(page: str) -> str:
+    found = re.search(r'data-cursor="([^"]+)"', page)
+    assert found is not None
+    return found[1]
+
+
+# ── what comes ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_bad_rating_comes_by_itself_with_the_figures(browser: MakeBrowser, rate: Rate) -> None:
+    someone = browser(ConsoleRole.SUPERVISOR)
+    page = someone.get("/").text
+    with Stream(someone, f"/live?after={cursor_of(page)}") as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        first = stream.next()
+        assert (first.kind, first.lines) == ("board", {})
+        assert set(first.data["parts"]) == {"top", "levels", "channels", "hours", "machinery", "work"}
+        began = time.monotonic()
+        rated = rate("a", 1)
+        [*_, told] = stream.until(rated)
+        assert told.at - began < 2.0
+    assert told.lines == {rated: False}
+    assert {"top", "levels", "channels", "hours"} <= set(told.data["parts"])
+    assert "work" not in told.data["parts"]
+    [line] = told.data["lines"]
+    assert "2001" in line["html"]
+    assert 'name="csrf" value=""' in line["html"]  # shared by everybody: a secret is nobody's
+    good = rate("b", 5)
+    with Stream(someone, cursor=told.id) as again:
+        assert good not in again.next().lines
+
+
+def test_a_commit_of_this_process_wakes_the_boards(
+    make_door: Callable[..., Door], keyring: Keyring, clock: TurnedClock, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "LOOK", 3600.0)
+    woken: list[Callable[[], None]] = []
+    door = make_door(observe=lambda _commands, _seconds: [wake() for wake in woken] and None)
+    console = Console(door, keyring, clock, RULES, "临夏州12345", Passwords(QUICK))
+    woken.append(console.live.wake)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    mount_pages(app, console)
+    server = HealthServer(app, Address("127.0.0.1", 0), "console.listen")
+    server.start()
+    try:
+        someone = Browser(server.address)
+        someone.log_in(user("ma"), "Klee+Blatt-7")
+        with Stream(someone) as stream:
+            stream.next()
+            Intake(door, keyring, clock, INTAKE_RULES).rate(FACTS, Satisfaction(1), "5", hold=False).result(WAIT)
+            assert len(stream.next().lines) == 1
+    finally:
+        server.stop()
+
+
+# ── no gap ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_lost_connection_comes_back_without_a_gap_to_whichever_process(
+    browser: MakeBrowser, other: HealthServer, rate: Rate
+) -> None:
+    someone = browser(ConsoleRole.SUPERVISOR)
+    elsewhere = Browser(other.address, cookies=someone.cookies)
+    told: list[str] = []
+    cursor = cursor_of(someone.get("/").text)
+    rated = []
+    for place, who in enumerate((someone, elsewhere, elsewhere, someone)):
+        rated += [rate(f"{place}-before-{more}") for more in range(3)]
+        rate(f"{place}-good", 5)
+        with Stream(who, cursor=cursor) as stream:
+            events = stream.until(*rated[-3:])
+            rated.append(rate(f"{place}-during"))
+            events += stream.until(rated[-1])
+        told += [one for event in events for one in event.lines]
+        cursor = events[-1].id
+    assert sorted(told) == sorted(rated)  # each once, and no other
+
+
+def test_two_processes_tell_the_same(browser: MakeBrowser, other: HealthServer, rate: Rate) -> None:
+    someone = browser(ConsoleRole.SUPERVISOR)
+    with Stream(someone) as here, Stream(Browser(other.address, cookies=someone.cookies)) as there:
+        here.next(), there.next()
+        rated = [rate(str(place)) for place in range(5)]
+        for stream in (here, there):
+            assert sorted(one for event in stream.until(*rated) for one in event.lines) == sorted(rated)
+
+
+def test_a_reason_that_comes_later_is_told_with_the_same_line(
+    browser: MakeBrowser, door: Door, keyring: Keyring, clock: TurnedClock, rate: Rate
+) -> None:
+    intake = Intake(door, keyring, clock, INTAKE_RULES)
+    with Stream(browser(ConsoleRole.SUPERVISOR)) as stream:
+        stream.next()
+        facts = replace(FACTS, case_no="GD-1", closed=True)
+        stored = intake.rate(facts, Satisfaction(1), "5", hold=True).result(WAIT)
+        [rated] = stream.until_any()
+        intake.give_reason(stored, ("115",)).result(WAIT)
+        [again] = stream.until_any()
+    assert rated["id"] == again["id"]
+    assert "GD-1" in rated["html"]  # one act, one line, whatever it rated
+    assert "115" not in rated["html"]
+    assert "115" in again["html"]
+    assert "GD-1" in again["html"]
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "x",
+        "1",
+        "-" * 199,
+        "9" * 5000,
+        "MS4uLg",
+        "%00%0d%0aevent: x",
+        base64.urlsafe_b64encode(b"1.e.-1.-1").decode(),
+        base64.urlsafe_b64encode(b"1.e.0.99999999999999999999999").decode(),
+        base64.urlsafe_b64encode("1.é.0.1".encode()).decode(),
+        "<script>alert(1)</script>",
+        "' OR 1=1 --",
+    ],
+)
+def test_a_place_that_nobody_gave_out_makes_the_page_load_anew(browser: MakeBrowser, cursor: str) -> None:
+    with Stream(browser(ConsoleRole.SUPERVISOR), cursor=cursor) as stream:
+        assert stream.status == 200
+        assert stream.next().kind == "reload"
+        assert stream.raw() == b""
+
+
+def test_a_place_of_before_a_restore_or_of_a_time_to_come_makes_the_page_load_anew(
+    browser: MakeBrowser, database: Database, rate: Rate
+) -> None:
+    rate("a")
+    someone = browser(ConsoleRole.SUPERVISOR)
+    with Stream(someone) as stream:
+        old = stream.next().id
+    with database.write_engine.begin() as connection:
+        epoch = connection.execute(select(meta.c.value).where(meta.c.key == EPOCH)).scalar_one()
+        connection.execute(update(meta).where(meta.c.key == EPOCH).values(value="0123456789abcdef"))
+    for cursor in (old, write_cursor("0123456789abcdef", Position(2**62, 2**62))):
+        with Stream(someone, cursor=cursor) as stream:
+            assert stream.next().kind == "reload"
+    assert epoch != "0123456789abcdef"
+
+
+def test_a_place_too_far_back_makes_the_page_load_anew(browser: MakeBrowser, door: Door, rate: Rate) -> None:
+    someone = browser(ConsoleRole.SUPERVISOR)
+    with Stream(someone) as stream:
+        cursor = stream.next().id
+    rows = [{"kind": "seen", "subject_id": "0" * 32, "assess_number": 1, "at": START} for _ in range(MOST + 1)]
+    door.write(lambda unit: unit.execute(feed.insert(), rows)).result(WAIT)
+    with Stream(someone, cursor=cursor) as stream:
+        assert stream.next().kind == "reload"
+
+
+def test_a_reader_too_slow_for_what_is_kept_is_told_so() -> None:
+    channel = _Channel(Sight(ConsoleRole.SUPERVISOR))
+    for place in range(_KEPT + 1):
+        channel.publish(str(place).encode())
+    assert channel.since(_KEPT + 1) == []
+    assert channel.since(_KEPT - 1) == [str(_KEPT - 1).encode(), str(_KEPT).encode()]
+    assert channel.since(1) == [str(place).encode() for place in range(1, _KEPT + 1)]
+    assert channel.since(0) is None
+
+
+# ── what it costs ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_boards_of_one_sight_share_one_body(console: Console, browser: MakeBrowser, rate: Rate) -> None:
+    someone = browser(ConsoleRole.SUPERVISOR)
+    with ExitStack() as opened:
+        streams = [opened.enter_context(Stream(someone)) for _ in range(20)]
+        for stream in streams:
+            stream.next()
+        assert console.live.streams == 20
+        before = console.live.rendered
+        rate("a")
+        bodies = [stream.raw() for stream in streams]
+        assert len(set(bodies)) == 1
+        assert console.live.rendered - before == 1
+
+
+def test_a_board_gets_one_update_a_second_at_most(browser: MakeBrowser, rate: Rate) -> None:
+    with Stream(browser(ConsoleRole.SUPERVISOR)) as stream:
+        stream.next()
+        rated = [rate(f"{place}") for place in range(40)]
+        events = stream.until(*rated)
+        rated.append(rate("one more"))
+        events += stream.until(rated[-1])
+        rated.append(rate("and one more"))
+        events += stream.until(rated[-1])
+    assert sorted(one for event in events for one in event.lines) == sorted(rated)
+    assert len(events) >= 3
+    times = [event.at for event in events]
+    assert min(after - before for before, after in pairwise(times)) > live.SPACING - 0.1
+
+
+def test_what_did_not_change_is_not_sent(console: Console, browser: MakeBrowser, rate: Rate) -> None:
+    with Stream(browser(ConsoleRole.SUPERVISOR)) as stream:
+        stream.next()
+        before = console.live.rendered
+        rated = rate("a")
+        event = stream.until(rated)[-1]
+        assert "machinery" not in event.data["parts"] or console.live.rendered - before <= 2
+        assert "work" not in event.data["parts"]
+
+
+def test_the_poller_ends_with_the_last_board(console: Console, browser: MakeBrowser, rate: Rate) -> None:
+    someone = browser(ConsoleRole.SUPERVISOR)
+    with Stream(someone) as stream:
+        stream.next()
+    end = time.monotonic() + WAIT
+    while console.live._poller is not None:
+        rate(str(time.monotonic()), 5)  # a write to a connection that is gone shows that it is
+        assert time.monotonic() < end, "somebody still looks"
+    with Stream(someone) as stream:
+        assert stream.next().kind == "board"
+
+
+# ── who may look ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_who_may_look(browser: MakeBrowser) -> None:
+    for role, status in ((ConsoleRole.ADMIN, 403), (ConsoleRole.AUDITOR, 403)):
+        with Stream(browser(role)) as stream:
+            assert stream.status == status
+    with Stream(browser()) as stream:
+        assert stream.status == 401
+    with Stream(browser(), "/wall/live") as stream:
+        assert stream.status == 403
+    with Stream(browser(ConsoleRole.SUPERVISOR), "/wall/live") as stream:
+        assert stream.status == 403
+
+
+def test_a_department_is_told_its_own_and_nothing_of_the_machinery(browser: MakeBrowser, rate: Rate) -> None:
+    own = browser(ConsoleRole.DEPARTMENT, depts=["11622900A"])
+    with Stream(own) as stream:
+        assert set(stream.next().data["parts"]) == {"top", "levels", "channels", "hours", "work"}
+        rate("theirs", dept="11622900B")
+        mine = rate("mine", dept="11622900A")
+        events = stream.until(mine)
+    assert [one for event in events for one in event.lines] == [mine]
+    assert '<p class="value">1</p>' in events[-1].data["parts"]["top"]
+
+
+def test_a_stream_ends_with_its_session_and_its_token(
+    browser: MakeBrowser, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "CHECK", 0.1)
+    someone = browser(ConsoleRole.SUPERVISOR, "ma")
+    wall = browser()
+    with database.write_engine.begin() as connection:
+        secret = add_board_token(connection, START, "大厅", actor="command_line")
+    assert wall.get(f"/wall?token={secret}").status == 303
+    with Stream(someone) as stream, Stream(wall, "/wall/live") as screen:
+        stream.next(), screen.next()
+        with database.write_engine.begin() as connection:
+            disable_user(connection, START, "ma", actor="command_line")
+            revoke_board_token(connection, START, "大厅", actor="command_line")
+        for ended in (stream, screen):
+            assert ended.next().kind == "over"
+            assert ended.raw() == b""
+
+
+# ── trouble ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_database_that_does_not_answer_is_told_and_then_everything_comes_again(
+    console: Console, browser: MakeBrowser, rate: Rate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = [False]
+    look = LiveBoards._look
+
+    def failing(self: LiveBoards, *arguments: Any) -> Any:
+        if broken[0]:
+            raise OperationalError("SELECT 13800001234", {}, Exception("gone"))
+        return look(self, *arguments)
+
+    monkeypatch.setattr(LiveBoards, "_look", failing)
+    with Stream(browser(ConsoleRole.SUPERVISOR)) as stream:
+        stream.next()
+        broken[0] = True
+        assert stream.next().kind == "stalled"
+        rated = rate("a")
+        broken[0] = False
+        told = stream.next()
+    assert told.lines == {rated: False}
+    assert set(told.data["parts"]) == {"top", "levels", "channels", "hours", "machinery", "work"}
+
+
+def test_midnight_begins_a_new_day(browser: MakeBrowser, rate: Rate, clock: TurnedClock) -> None:
+    rate("a")
+    with Stream(browser(ConsoleRole.SUPERVISOR)) as stream:
+        assert '<p class="value">1</p>' in stream.next().data["parts"]["top"]
+        clock.turn(timedelta(hours=1))  # a session lasts two without use
+        clock.turn(timedelta(hours=13))
+        assert '<p class="value">0</p>' in stream.next().data["parts"]["top"]

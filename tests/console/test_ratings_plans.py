@@ -1,0 +1,316 @@
+"""The plans of the ratings' list: an index leads each filter, and a page touches few buffers.
+
+Rows here are few (tens of thousands), so PostgreSQL is told not to read whole tables: what is looked at is whether the
+indexes can serve the statement, and how many buffers the page's bound allows. The times at ten million rows are
+measured by the benchmarks.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event, text
+
+from console.ratings import RatingFilters, Sort, count_ratings, find_subjects, ratings_page
+from console.viewer import ConsoleRole, Viewer
+from models.database import Database, open_database
+from models.privacy import Keyring
+from models.terms import Channel, Origin, Satisfaction, SubjectKind
+from tests.moments import START
+from tests.postgres import PostgresServer
+
+MOST_BUFFERS = 2_000
+ROWS = 60_000
+SUPERVISOR = Viewer("ma", ConsoleRole.SUPERVISOR)
+DEPARTMENT = Viewer("d", ConsoleRole.DEPARTMENT, ("D7",))
+TODAY = START.date()
+RANGE: dict[str, Any] = {"first": TODAY - timedelta(days=29), "last": TODAY}
+ALONE: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "level": {"levels": (Satisfaction(1),)},
+    "bad": {"levels": (Satisfaction(1), Satisfaction(2))},
+    "good level": {"levels": (Satisfaction(5),)},
+    "channel": {"channel": Channel.SMS},
+    "origin default": {"origin": Origin.DEFAULT},
+    "origin citizen": {"origin": Origin.CITIZEN},
+    "agent": {"agent": "7"},
+    "an agent that nobody is": {"agent": "nobody"},
+    "queue": {"queue": "Q3"},
+    "dept": {"dept": "D7"},
+    "area": {"area": "622921"},
+    "number": {"number": "GD-77"},
+    "tail": {"tail": "0001"},
+    "kind": {"kind": SubjectKind.CASE},
+}
+LEADS = {
+    "nothing": "ix_evaluations_assess_time",
+    "level": "ix_evaluations_satisfaction",
+    "bad": "ix_evaluations_satisfaction",
+    "good level": "ix_evaluations_satisfaction",
+    "channel": "ix_evaluations_channel",
+    "origin default": "ix_evaluations_channel",
+    "origin citizen": "ix_evaluations_channel",
+    "agent": "ix_evaluations_agent",
+    "an agent that nobody is": "ix_evaluations_agent",
+    "queue": "ix_evaluations_queue",
+    "dept": "ix_evaluations_dept_code",
+    "area": "ix_evaluations_area_code",
+    "kind": "ix_evaluations_assess_time",
+}
+PAIRS = {
+    f"{first} and {second}": ALONE[first] | ALONE[second]
+    for first, second in itertools.combinations(
+        ("bad", "channel", "agent", "queue", "dept", "area", "kind", "tail", "origin citizen"), 2
+    )
+}
+
+_SQL = {
+    "sqlite": {
+        "numbers": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :rows)",
+        "id": "'0192' || printf('%08x', i) || printf('%020x', i)",
+        "at": "datetime('2026-11-18 02:00:00', '-' || ((:rows - i) * 60) || ' seconds') || '.000000'",
+    },
+    "postgresql": {
+        "numbers": "WITH n AS (SELECT i FROM generate_series(1, :rows) AS i)",
+        "id": "('0192' || lpad(to_hex(i), 8, '0') || lpad(to_hex(i), 20, '0'))::uuid",
+        "at": "timestamptz '2026-11-18 02:00:00+00' - make_interval(secs => (:rows - i) * 60)",
+    },
+}
+
+
+def _fill(connection: Connection, tail: bytes) -> None:
+    """A call or case each minute, one after the other, each rated once."""
+    sql = _SQL[connection.dialect.name]
+    given = {"rows": ROWS}
+    kind = "CASE WHEN i % 3 = 0 THEN 'case' ELSE 'call' END"
+    level = "CASE WHEN i % 50 = 1 THEN 1 WHEN i % 50 = 2 THEN 2 WHEN i % 10 = 3 THEN 4 ELSE 5 END"
+    default = "i % 33 = 0"
+    connection.execute(
+        text(
+            f"{sql['numbers']} INSERT INTO evaluations (subject_id, assess_number, id, rating_id, subject_kind,"
+            " effective, satisfaction, origin, channel, assess_time, project_no, service_number, agent, queue,"
+            f" dept_code, area_code, created_at) SELECT {sql['id']}, 1, {sql['id']}, {sql['id']}, {kind}, true,"
+            f" {level},"
+            f" CASE WHEN {default} THEN 'default' ELSE 'citizen' END,"
+            f" CASE WHEN {default} THEN 'system' WHEN i % 4 = 0"
+            " THEN 'sms' ELSE 'keypad' END,"
+            f" {sql['at']}, 'x', 1,"
+            f" CAST(i % 97 AS varchar), 'Q' || (i % 5), 'D' || (i % 41),"
+            f" CASE WHEN i % 6 = 0 THEN '622921' ELSE '622900' END, {sql['at']} FROM n"
+        ),
+        given,
+    )
+    tailed = "CASE WHEN i % 100 = 0 THEN :tail END"
+    connection.execute(
+        text(
+            f"{sql['numbers']} INSERT INTO cases (subject_id, case_no, service_number, stub, created_at, number_tail)"
+            f" SELECT {sql['id']}, 'GD-' || i, 1, false, {sql['at']}, {tailed} FROM n WHERE i % 3 = 0"
+        ),
+        given | {"tail": tail},
+    )
+    connection.execute(
+        text(
+            f"{sql['numbers']} INSERT INTO case_keys (case_no, service_number, subject_id)"
+            f" SELECT 'GD-' || i, 1, {sql['id']} FROM n WHERE i % 3 = 0"
+        ),
+        given,
+    )
+    connection.execute(
+        text(
+            f"{sql['numbers']} INSERT INTO calls (subject_id, call_key, outcome, source, created_at, number_tail)"
+            f" SELECT {sql['id']}, 'a.' || i, 'rated', 'ivr', {sql['at']}, {tailed} FROM n WHERE i % 3 <> 0"
+        ),
+        given | {"tail": tail},
+    )
+
+
+KEYRING = Keyring({1: b"k" * 32})
+TAIL = KEYRING.tail("0001")
+
+
+@pytest.fixture(scope="module")
+def filled_postgres(
+    postgres: PostgresServer, migrated_postgres: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Database]:
+    url = postgres.new_database(migrated_postgres)
+    database = open_database(url, tmp_path_factory.mktemp("plans"))
+    with database.write_engine.begin() as connection:
+        _fill(connection, TAIL)
+    with database.write_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("ANALYZE")
+    yield database
+    database.close()
+    postgres.drop(url)
+
+
+@pytest.fixture(scope="module")
+def filled_sqlite(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    folder = tmp_path_factory.mktemp("plans")
+    (folder / "huiyin.db").write_bytes(migrated_sqlite.read_bytes())
+    database = open_database("sqlite:///huiyin.db", folder)
+    with database.write_engine.begin() as connection:
+        _fill(connection, TAIL)
+    yield database
+    database.close()
+
+
+class Explained:
+    """Every statement of a connection, explained before it runs."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.plans: list[Any] = []
+        self._connection = connection
+        self._busy = False
+        event.listen(connection, "before_cursor_execute", self._explain)
+
+    def _explain(
+        self, connection: Connection, cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool
+    ) -> None:
+        if self._busy or not statement.lstrip().upper().startswith(("SELECT", "WITH")):
+            return
+        self._busy = True
+        try:
+            with _Cursor(connection) as own:
+                if connection.dialect.name == "postgresql":
+                    own.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", parameters)
+                    found = own.fetchone()[0]
+                    self.plans.append((found if isinstance(found, list) else json.loads(found))[0]["Plan"])
+                else:
+                    own.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+                    self.plans.append([row[3] for row in own.fetchall()])
+        finally:
+            self._busy = False
+
+
+class _Cursor:
+    """A cursor of the driver's, closed at the end."""
+
+    def __init__(self, connection: Connection) -> None:
+        raw = connection.connection.dbapi_connection
+        assert raw is not None
+        self._cursor: Any = raw.cursor()
+
+    def __enter__(self) -> Any:
+        return self._cursor
+
+    def __exit__(self, *_: object) -> None:
+        self._cursor.close()
+
+
+def nodes(plan: Any) -> Iterator[Any]:
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from nodes(below)
+
+
+def buffers(plan: Any) -> int:
+    return int(plan["Shared Hit Blocks"]) + int(plan["Shared Read Blocks"])
+
+
+def look(connection: Connection, viewer: Viewer, filters: RatingFilters, pages: int = 2) -> None:
+    tail = TAIL if filters.tail else None
+    cursor: str | None = None
+    for _ in range(pages):
+        page = ratings_page(connection, viewer, filters, cursor, 50, tail=tail)
+        cursor = page.cursor
+        if cursor is None:
+            return
+
+
+def whole_pages(database: Database, viewer: Viewer, filters: RatingFilters) -> list[list[Any]]:
+    """The plans of the first page and of the second, each with all of its statements."""
+    found = []
+    cursor: str | None = None
+    for _ in range(2):
+        with database.read_engine.connect() as connection:
+            if not database.is_sqlite:
+                connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+            explained = Explained(connection)
+            tail = TAIL if filters.tail else None
+            page = ratings_page(connection, viewer, filters, cursor, 50, tail=tail)
+            if cursor is None:
+                count_ratings(connection, viewer, filters, tail=tail)
+            found.append(explained.plans)
+            cursor = page.cursor
+        if cursor is None:
+            break
+    return found
+
+
+LOOKS: dict[str, tuple[Viewer, RatingFilters]] = {}
+for _name, _wanted in ALONE.items():
+    LOOKS[_name] = (SUPERVISOR, RatingFilters(**_wanted))
+    LOOKS[f"{_name} in a range"] = (SUPERVISOR, RatingFilters(**RANGE, **_wanted))
+    LOOKS[f"{_name} by level"] = (SUPERVISOR, RatingFilters(**RANGE, sort=Sort.WORST, **_wanted))
+    LOOKS[f"{_name} oldest first"] = (SUPERVISOR, RatingFilters(**RANGE, sort=Sort.OLDEST, **_wanted))
+    LOOKS[f"{_name} of a department"] = (DEPARTMENT, RatingFilters(**RANGE, **_wanted))
+for _name, _wanted in PAIRS.items():
+    LOOKS[_name] = (SUPERVISOR, RatingFilters(**RANGE, **_wanted))
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("name", LOOKS)
+def test_a_page_touches_few_buffers_and_reads_no_table_whole(filled_postgres: Database, name: str) -> None:
+    viewer, filters = LOOKS[name]
+    for plans in whole_pages(filled_postgres, viewer, filters):
+        assert plans
+        touched = sum(buffers(plan) for plan in plans)
+        assert touched <= MOST_BUFFERS, (name, [buffers(plan) for plan in plans])
+        for plan in plans:
+            whole = [node for node in nodes(plan) if node["Node Type"] == "Seq Scan"]
+            assert [node["Relation Name"] for node in whole if node["Relation Name"] == "evaluations"] == []
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("name", LEADS)
+def test_the_index_of_the_filter_leads_on_postgresql(filled_postgres: Database, name: str) -> None:
+    with filled_postgres.read_engine.connect() as connection:
+        explained = Explained(connection)
+        look(connection, SUPERVISOR, RatingFilters(**RANGE, **ALONE[name]), 1)
+        used = {node.get("Index Name") for node in nodes(explained.plans[0])} - {None}
+    # Of what every few rows are, the neighbours in time are as quick, and PostgreSQL may say so.
+    common = {"good level", "channel", "origin default", "origin citizen", "queue"}
+    assert used == {LEADS[name]} or (name in common and used == {LEADS["nothing"]})
+    kinds = {node["Node Type"] for node in nodes(explained.plans[0])}
+    assert "Seq Scan" not in kinds
+
+
+@pytest.mark.parametrize("name", LEADS)
+def test_the_index_of_the_filter_leads_on_sqlite(filled_sqlite: Database, name: str) -> None:
+    with filled_sqlite.read_engine.connect() as connection:
+        explained = Explained(connection)
+        look(connection, SUPERVISOR, RatingFilters(**RANGE, **ALONE[name]), 1)
+    steps = explained.plans[0]
+    used = [step for step in steps if " evaluations " in f"{step} "]
+    assert used
+    assert all(f"USING INDEX {LEADS[name]} " in step for step in used), steps
+
+
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.peer)])
+def test_what_is_looked_for_by_a_number_reads_no_table_whole(kind: str, request: pytest.FixtureRequest) -> None:
+    database: Database = request.getfixturevalue("filled_sqlite" if kind == "sqlite" else "filled_postgres")
+    with database.read_engine.connect() as connection:
+        if kind == "postgresql":
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        explained = Explained(connection)
+        assert find_subjects(connection, SUPERVISOR, "GD-300")
+        assert find_subjects(connection, SUPERVISOR, "0001", TAIL)
+        for plan in explained.plans:
+            if kind == "postgresql":
+                assert buffers(plan) <= MOST_BUFFERS
+                assert "Seq Scan" not in {node["Node Type"] for node in nodes(plan)}
+            else:
+                assert not [
+                    step
+                    for step in plan
+                    if step.startswith("SCAN")
+                    and "SUBQUERY" not in step
+                    and "(" not in step
+                    and step.split()[1] in {"calls", "cases", "evaluations", "case_keys", "call_keys"}
+                ]
