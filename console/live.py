@@ -41,8 +41,9 @@ from console.board_state import (
     read_work,
     today,
 )
+from console.directory import Directory
 from console.figures import Board
-from console.plain_names import PLAIN, Names, names_of
+from console.plain_names import PLAIN, Names
 from console.positions import (
     CursorGone,
     CursorUnreadable,
@@ -165,8 +166,11 @@ class _Look:
 class LiveBoards:
     """See the module. Streams belong to one event loop; `wake` may come from any thread."""
 
-    def __init__(self, door: Door, clock: Clock, rules: BoardRules, render: Render) -> None:
+    def __init__(
+        self, door: Door, clock: Clock, rules: BoardRules, render: Render, directory: Directory | None = None
+    ) -> None:
         self._door = door
+        self._directory = directory or Directory()
         self._clock = clock
         self._rules = rules
         self._render = render
@@ -363,7 +367,7 @@ class LiveBoards:
         edge = read_edge(connection)
         at = self._at
         told = told_between(connection, at, edge) if at is not None and edge > at else []
-        self._names = names_of(connection)
+        self._names = self._directory.names(connection)
         now = self._clock.now()
         if slowly:
             self._machinery = read_machinery(connection, now, self._rules, self._days)

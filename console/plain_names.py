@@ -1,12 +1,10 @@
-"""Names as long as there is no directory: codes stand for themselves, a department has the name that came with it."""
+"""What boards and trends ask of a directory (console/directory.py), and one that knows no names."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from sqlalchemy import Connection
-
-__all__ = ["PLAIN", "Names", "names_of"]
+__all__ = ["PLAIN", "Names"]
 
 
 class Names(Protocol):
@@ -30,8 +28,3 @@ class _Plain:
 
 
 PLAIN: Names = _Plain()
-
-
-def names_of(_connection: Connection) -> Names:
-    """The names of now."""
-    return PLAIN

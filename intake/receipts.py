@@ -6,7 +6,9 @@ Rules kept here (those of all that sends stand in intake/outgoing.py):
    it names the citizen's number, the segment must have gone there, or to somebody whose number is kept no longer.
    Else, where an answer was lost, by the pair of
    numbers (ours with its code, theirs), but only while no other answer of that number is awaited.
-2. One that finds nothing is kept, and looked at again when an answer comes or is given up.
+2. One that finds nothing is kept, and looked at again when an answer comes or is given up. Of two processes one may
+   store the answer while the other keeps its receipt, and neither sees the other's: the newest are looked at once more
+   (`LookAgain`).
 3. What a receipt says of a segment whose answer was lost proves that the SMSC had it: it does not go again.
 4. "Delivered" is true whenever it comes: after "failed", and of a message that is queued again, too.
 5. Of a message whose last answer is still out nothing is decided before it comes.
@@ -27,13 +29,14 @@ from intake.endings import Ending, end_invitations
 from intake.outgoing import AGAIN_SEGMENTS, ASKS, OUR_OWN_ACCORD, STATE, TRIES, UNDELIVERED
 from models.door import Bulk, Many, Priority, Unit
 from models.ids import new_id
-from models.reads import Read, any_of
+from models.reads import PLACES, Read, any_of
 from models.tables import invitations, messages, number_routes, opt_outs, receipts, segments
 from models.terms import InvitationState, MessageKind, MessageState, SegmentState
 
 __all__ = [
     "KEPT",
     "ForgetReceipts",
+    "LookAgain",
     "Matched",
     "NoteReceipts",
     "Noted",
@@ -46,6 +49,8 @@ __all__ = [
 KEPT = timedelta(days=3)
 """How long a receipt that found nothing is kept."""
 _FORGOTTEN = 64
+_FRESH = timedelta(minutes=1)
+"""How long a kept receipt is looked at once more, whatever comes: far longer than a transaction takes."""
 _SKEW = timedelta(minutes=1)
 """Clocks of several machines: how much earlier than its submit a receipt may seem to be."""
 
@@ -147,6 +152,25 @@ class ForgetReceipts:
         return results
 
 
+@dataclass(frozen=True, slots=True)
+class LookAgain:
+    """The newest kept receipts, once more. Where one process serves the database there is nothing to be found by it."""
+
+    now: datetime
+    rules: ReceiptRules
+    priority: ClassVar[Priority] = Priority.SWEEP
+
+    @classmethod
+    def run(cls, unit: Unit, commands: Sequence[LookAgain]) -> list[Noted]:
+        return [command._look(unit) for command in commands]
+
+    def _look(self, unit: Unit) -> Noted:
+        # By the key, and in both directions: a clock that was turned hides none.
+        fresh = [row.id for row in _NEWEST.rows(unit) if abs(row.received_at - self.now) < _FRESH]
+        # Locked, so that no two processes apply one receipt at the same time.
+        return _read_again(unit, _KEPT_TO_READ.rows(unit, values=fresh), self.rules, self.now) if fresh else Noted(())
+
+
 def look_again(
     unit: Unit, ids: Collection[str], hashes: Collection[bytes], rules: ReceiptRules, now: datetime
 ) -> Noted:
@@ -157,9 +181,13 @@ def look_again(
         kept |= {row.id: row for row in _KEPT_OF_IDS.rows(unit, values=kin)}
     if hashes:
         kept |= {row.id: row for row in _KEPT_OF_NUMBERS.rows(unit, values=list(hashes))}
+    return _read_again(unit, list(kept.values()), rules, now)
+
+
+def _read_again(unit: Unit, kept: Sequence[Any], rules: ReceiptRules, now: datetime) -> Noted:
     if not kept:
         return Noted(())
-    rows = sorted(kept.values(), key=lambda row: (row.received_at, row.id))
+    rows = sorted(kept, key=lambda row: (row.received_at, row.id))
     facts = [_fact(row) for row in rows]
     found = _match(unit, facts)
     unit.many(_FOUND, [(row.id,) for row, segment in zip(rows, found, strict=True) if segment is not None])
@@ -203,6 +231,8 @@ def _storable(fact: ReceiptFacts) -> ReceiptFacts:
 _KEEP = Bulk(receipts)
 _KEPT_OF_IDS = Read(select(receipts).where(any_of(receipts.c.smsc_id)), listed=True)
 _KEPT_OF_NUMBERS = Read(select(receipts).where(any_of(receipts.c.number_hash)), listed=True)
+_NEWEST = Read(select(receipts.c.id, receipts.c.received_at).order_by(receipts.c.id.desc()).limit(PLACES))
+_KEPT_TO_READ = Read(select(receipts).where(any_of(receipts.c.id)).with_for_update(skip_locked=True), listed=True)
 _FOUND = Many(delete(receipts).where(receipts.c.id == bindparam("receipt_id")), ("receipt_id",))
 
 

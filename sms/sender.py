@@ -329,7 +329,7 @@ class Sender:
                     self._words(link, delivery)
                 else:
                     link.respond(delivery, _OK)
-            self._learn(noted)
+            self.learn(noted)
 
         def not_stored(_: Failure) -> None:
             log.error("receipts were not stored; the SMSC sends them again", receipts=len(batch))
@@ -338,7 +338,7 @@ class Sender:
 
         self._keep(waiting.addCallbacks(stored, not_stored))
 
-    def _learn(self, noted: Noted) -> None:
+    def learn(self, noted: Noted) -> None:
         """What receipts say about the links."""
         again = False
         for one in noted.matched:
@@ -385,7 +385,7 @@ class Sender:
 
         def stored(noted: Noted) -> None:
             self._storing = False
-            self._learn(noted)
+            self.learn(noted)
             if (back or outcomes) and not self._stopping:
                 self.wake()  # what went back may go, and what was behind a message that has its answer
             self._flush()

@@ -31,7 +31,7 @@ from intake.decide import PushCalls
 from intake.inbound import HandOnPartial
 from intake.invitations import ExpireInvitations, InviteDue
 from intake.manners import SendingRules
-from intake.receipts import ForgetReceipts, ReceiptFacts, ReceiptRules
+from intake.receipts import ForgetReceipts, LookAgain, ReceiptFacts, ReceiptRules
 from intake.replies import Taken, TakingRules
 from models.clock import Clock
 from models.door import Command, Door
@@ -346,6 +346,8 @@ class SmsServer:
             settled += count
             if count < GROUP or self._stopping:
                 break
+        if not self._door.database.is_sqlite and (noted := await self._do(LookAgain(now, self._rules))) is not None:
+            self.sender.learn(noted)
         handed_on = len(await self._do(HandOnPartial(now, self.settings.sms.assembly_wait)) or ())
         self.sender.wake()
         self.inbox.wake()

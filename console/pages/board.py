@@ -15,7 +15,6 @@ from console.board_state import Sight, today
 from console.live import read_shown
 from console.pages.dates import midnight
 from console.pages.shell import ANYBODY, Console, Form, NavItem, Refused
-from console.plain_names import names_of
 from console.positions import read_edge, read_epoch, write_cursor
 from console.sessions import Session, still_open
 from console.viewer import ConsoleRole
@@ -39,7 +38,7 @@ def board_values(console: Console, sight: Sight, csrf: str = "", shown: int = SH
         state = read_shown(connection, console.clock, sight, console.board_rules, _days)
         since = midnight(today(console.clock.now()))
         lines = latest_bad(connection, sight.viewer, since, shown)
-        names = names_of(connection)
+        names = console.directory.names(connection)
         parts = console.parts.parts(sight, state, csrf)
         # Made by our own templates, which escape whatever stands in the record.
         return {

@@ -176,7 +176,9 @@ class Console:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_templates", _environment(self))
         object.__setattr__(self, "parts", BoardParts(self))
-        object.__setattr__(self, "live", LiveBoards(self.door, self.clock, self.board_rules, self.parts))
+        object.__setattr__(
+            self, "live", LiveBoards(self.door, self.clock, self.board_rules, self.parts, self.directory)
+        )
 
     # ── the database ──────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -24,7 +24,7 @@ from console.charts import Chart, ChartFailed
 from console.figures import By, Figures, Period, Reason, Row, Sight, Slice, Trend, ratings_query, reasons, trend
 from console.formulas import Counts, Rate
 from console.pages.shell import Console, NavItem
-from console.plain_names import Names, names_of
+from console.plain_names import Names
 from console.sessions import Session
 from console.spans import LONGEST, Range, days_of, in_spans, period_of, span_label
 from console.trend_charts import levels_by_day, reason_address, reasons_given, responses, satisfactions
@@ -278,13 +278,13 @@ def routes(console: Console) -> APIRouter:
 
         def read(connection: Connection) -> tuple[Trend, Names, list[Reason], list[Reason]]:
             if not me.viewer.sees_record:
-                return Trend(asked.period, [], Figures(), Figures()), names_of(connection), [], []
+                return Trend(asked.period, [], Figures(), Figures()), console.directory.names(connection), [], []
             found = trend(connection, asked.period, asked.view.by, sight, asked.part)
             given: list[list[Reason]] = [
                 reasons(connection, period, asked.kind, sight, asked.part) if of_reasons else []
                 for period in (asked.period, asked.period.before)
             ]
-            return found, names_of(connection), given[0], given[1]
+            return found, console.directory.names(connection), given[0], given[1]
 
         found, names, now_given, before_given = console.read(read)
         page = _Page(console, asked, found, names)

@@ -49,6 +49,8 @@ class Once:
     """SMS that a phone showed twice."""
     given_up: int = 0
     """SMS that were with a link at two deaths, and are stored as failed: nobody knows of them."""
+    unseen: int = 0
+    """Those of them that no phone showed."""
 
 
 class Timed:
@@ -242,6 +244,7 @@ class Timed:
             assert times <= tries <= 2, f"{kind} ({state}, {tries} tries) shown {times} times"
             if (state, reason, tries) == ("failed", "unknown", 2):
                 found.given_up += 1
+                found.unseen += times == 0
                 found.again[kind] += 1
                 continue
             assert (state, times >= 1) == ("delivered", True), f"{kind} is {state}: {reason}"

@@ -12,10 +12,13 @@ import pytest
 from config.receipts import ReceiptClass
 from intake.answers import Fate, GivenBack, Outcome
 from intake.endings import Ending, end_invitations
-from intake.receipts import ForgetReceipts
+from intake.receipts import ForgetReceipts, LookAgain, NoteReceipts
+from models.clock import TurnedClock
+from models.database import Database
+from models.door import Unit
 from models.tables import invitations, messages, number_routes, opt_outs, receipts
 from models.terms import InvitationState, MessageKind, MessageState
-from tests.intake.sending import DAY, HOUR, MINUTE, SERVICE, WAIT, Sending, next_day
+from tests.intake.sending import DAY, HOUR, MINUTE, RULES, SERVICE, WAIT, Sending, next_day
 from tests.moments import START
 
 DELIVERED, LATER, NO_ROUTE = ReceiptClass.DELIVERED, ReceiptClass.LATER, ReceiptClass.NO_ROUTE
@@ -450,6 +453,35 @@ def test_a_receipt_that_comes_before_the_answer_waits_for_it(
     assert ([one.kind for one in noted.matched], noted.kept) == ([DELIVERED], -1), label
     assert state(sending, message) == ("delivered", None)
     assert sending.rows(receipts) == []
+
+
+@pytest.mark.parametrize("emptied", [pytest.param("postgresql", marks=pytest.mark.peer)], indirect=True)
+def test_a_receipt_that_one_process_keeps_while_another_stores_its_answer(
+    sending: Sending, emptied: Database, clock: TurnedClock
+) -> None:
+    """Neither sees what the other has not committed."""
+    message = sending.queue(1)
+    claimed = sending.hand(message)
+    command = NoteReceipts((sending.fact(DELIVERED, "a1"),), clock.now(), RULES)
+    with emptied.write_engine.begin() as other:
+        assert NoteReceipts.run(Unit(other), [command])[0].kept == 1
+        assert sending.answer(claimed, "a1").matched == ()
+    assert state(sending, message) == ("sent", None)
+    clock.turn(MINUTE - timedelta(seconds=1))
+    noted = sending.door.submit(LookAgain(clock.now(), RULES)).result(WAIT)
+    assert ([one.kind for one in noted.matched], noted.kept) == ([DELIVERED], -1)
+    assert state(sending, message) == ("delivered", None)
+    assert sending.rows(receipts) == []
+    assert sending.door.submit(LookAgain(clock.now(), RULES)).result(WAIT).matched == ()
+
+
+def test_what_is_nobodys_stays_kept_however_often_it_is_looked_at(sending: Sending) -> None:
+    sending.queue(1)
+    sending.receipt(DELIVERED, "strange", n=2)
+    for _ in range(3):
+        noted = sending.door.submit(LookAgain(START, RULES)).result(WAIT)
+        assert (noted.matched, noted.kept) == ((), 0)
+        assert len(sending.rows(receipts)) == 1
 
 
 def test_an_early_receipt_of_another_carriers_link_stays_where_it_is(sending: Sending) -> None:
