@@ -154,6 +154,8 @@ def assert_plain(page: Page, what: str) -> None:
 # ── every page ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_hostile_queries_break_no_page(
     console: Console, everybody: dict[ConsoleRole, Browser], record: Record, database: Database
 ) -> None:
@@ -173,6 +175,8 @@ def test_hostile_queries_break_no_page(
     tables_stand(database)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_each_hostile_value_alone_breaks_no_page(console: Console, everybody: dict[ConsoleRole, Browser]) -> None:
     """A first name that is refused would hide what the others do: each is asked alone, by whoever the page is for."""
     for path in routes_of(console, "GET"):
@@ -187,6 +191,8 @@ def test_each_hostile_value_alone_breaks_no_page(console: Console, everybody: di
                     assert_plain(page, f"{path}?{name} as {role}: {label}")
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_hostile_places_in_addresses_break_no_page(
     console: Console, everybody: dict[ConsoleRole, Browser], database: Database
 ) -> None:
