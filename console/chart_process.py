@@ -23,6 +23,8 @@ _ATTRIBUTES = frozenset(
     {"viewBox", "width", "height", "transform", "d", "x", "y", "x2", "y2", "fill", "fill-opacity", "stroke"}
     | {"stroke-width", "stroke-dasharray", "stroke-miterlimit", "opacity", "text-anchor", "font-size", "font-weight"}
 )
+_OVER_BARS = frozenset({f"{{{_SVG}}}line", f"{{{_SVG}}}text"})
+"""What may lie over a bar and is no link: a click goes through it."""
 _USUAL = {"opacity": "1", "stroke-width": "1", "fill-opacity": "1", "font-weight": "normal"}
 """What holds where nothing is said."""
 _DIGITS = re.compile(r"(\d+\.\d\d)\d+")
@@ -123,6 +125,8 @@ def _clean(element: ElementTree.Element) -> None:
             element.attrib[name] = _DIGITS.sub(r"\1", element.attrib[name])
     if hidden:
         element.set("visibility", "hidden")
+    if element.tag in _OVER_BARS:
+        element.set("pointer-events", "none")
     if element.tag == f"{{{_SVG}}}a" and link.startswith(f"{_OURS}/"):
         element.set("href", link.removeprefix(_OURS))
         element.set("aria-label", next((told for one in element if (told := one.get("aria-label"))), ""))

@@ -122,9 +122,9 @@ class BoardParts(Render):
         if shown.work is not None:
             names.append("work")
         folder = "wall" if sight.is_wall else "board"
-        may_accept = sight.role is ConsoleRole.SUPERVISOR
+        supervises = sight.role is ConsoleRole.SUPERVISOR
         return {
-            name: self._console.render(f"{folder}/{name}.html", csrf=csrf, may_accept=may_accept, **values)
+            name: self._console.render(f"{folder}/{name}.html", csrf=csrf, supervises=supervises, **values)
             for name in names
             if not (sight.is_wall and name == "channels")
         }

@@ -205,9 +205,17 @@ class Hotline:
         self.smsc.ask("POST", "replies", {"number": number, "text": text, **({"to": to} if to else {})})
         until("a reply to be read", lambda: self.server.number(read) > before)
 
+    def refuse(self, *case_numbers: str) -> None:
+        """Whose evaluations the centre refuses from now on."""
+        self.centre.plan(*({"kind": "refuse", "record": number, "times": None} for number in case_numbers))
+
     def subject(self, case_no: str) -> str:
         """The subject's id of a case."""
         return str(self.server.rows(f"SELECT subject_id FROM cases WHERE case_no = '{case_no}'")[0][0])
+
+    def waiting_reply(self, reason: str) -> str:
+        """The id of a reply that waits for a person, for this reason."""
+        return str(self.server.rows(f"SELECT id FROM messages WHERE queue = '{reason}' ORDER BY id")[0][0])
 
     def evaluation(self, case_no: str) -> str:
         """The id of a case's evaluation in effect."""
@@ -218,7 +226,7 @@ class Hotline:
 
     def fill(self) -> None:
         """Everything of CALLS and CASES, with its replies, until nothing is under way any more."""
-        self.centre.plan({"kind": "refuse", "record": REFUSED, "times": None})
+        self.refuse(REFUSED)
         for call in CALLS:
             self.take(call)
         self.post(CASES)

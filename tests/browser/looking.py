@@ -13,18 +13,36 @@ __all__ = ["Weight", "broken_rules", "overflow", "unreached"]
 _RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 _RUN = """async (rules) => {
   const found = await axe.run(document, { runOnly: rules, resultTypes: ["violations"] });
-  return found.violations.map((one) => one.id + ": " + one.nodes.map((node) => node.html.slice(0, 160)).join(" | "));
+  const ids = [...document.querySelectorAll("[id]")].map((one) => one.id);
+  return [
+    ...found.violations.map((one) => one.id + ": " + one.nodes.map((node) => node.html.slice(0, 160)).join(" | ")),
+    ...ids.filter((id, place) => ids.indexOf(id) !== place).map((id) => "two of one id: " + id),
+  ];
 }"""
 _CONTROLS = """() => [...document.querySelectorAll(
   "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']")].filter(
   (one) => one.tabIndex >= 0 && !one.disabled && one.checkVisibility({ visibilityProperty: true })
     && !(one.type === "radio" && !one.checked && document.querySelector(`[name="${one.name}"]:checked`)))"""
+_WATCH_FOCUS = f"""() => {{
+  window.wanted = ({_CONTROLS})();
+  window.reached = new Set();
+  window.unseen = new Set();
+  document.activeElement.blur();
+  document.addEventListener("focusin", (event) => {{
+    const one = event.target;
+    if (!window.wanted.includes(one)) return;
+    window.reached.add(one);
+    const style = getComputedStyle(one);
+    if (style.outlineStyle === "none" && style.boxShadow === "none") window.unseen.add(one);
+  }});
+  return window.wanted.length;
+}}"""
 _NAME = """(one) => one.tagName.toLowerCase() + (one.name ? `[${one.name}]` : "") + " "
   + (one.getAttribute("aria-label") || one.textContent || one.getAttribute("href") || "").trim().slice(0, 40)"""
 
 
 def broken_rules(page: Page) -> list[str]:
-    """What axe-core finds against WCAG 2.2, A and AA."""
+    """What axe-core finds against WCAG 2.2, A and AA; and ids that stand twice, by which a label misses its field."""
     page.evaluate(axe_script())
     return list(page.evaluate(_RUN, _RULES))
 
@@ -36,29 +54,10 @@ def overflow(page: Page) -> int:
 
 def unreached(page: Page) -> tuple[list[str], list[str]]:
     """Presses Tab through the page: the controls that it does not come to, and those on which one cannot see it."""
-    total = int(page.evaluate(f"({_CONTROLS})().length"))
-    page.evaluate(
-        f"""() => {{
-      window.wanted = ({_CONTROLS})();
-      window.reached = new Set();
-      window.unseen = new Set();
-      document.activeElement.blur();
-    }}"""
-    )
-    for _ in range(total * 4 + 20):
+    total = int(page.evaluate(_WATCH_FOCUS))
+    for press in range(1, total * 4 + 21):
         page.keyboard.press("Tab")
-        left = page.evaluate(
-            """() => {
-          const one = document.activeElement;
-          if (window.wanted.includes(one)) {
-            window.reached.add(one);
-            const style = getComputedStyle(one);
-            if (style.outlineStyle === "none" && style.boxShadow === "none") window.unseen.add(one);
-          }
-          return window.wanted.length - window.reached.size;
-        }"""
-        )
-        if left == 0:
+        if press >= total and press % 10 == 0 and page.evaluate("window.wanted.length === window.reached.size"):
             break
     named: Any = page.evaluate(
         f"""() => {{

@@ -20,7 +20,7 @@ SUPERVISOR = ConsoleRole.SUPERVISOR
 _keys = itertools.count(1)
 
 
-def angry(agent: str = "2009", dept: str = "") -> Call:
+def angry(agent: str = "2109", dept: str = "") -> Call:
     """A call that nobody has made before, whose caller is angry."""
     return Call(f"live{next(_keys)}", agent, "51", "tousu", dept)
 
@@ -47,19 +47,19 @@ def test_a_bad_rating_is_on_the_board_within_a_second_of_its_key(desk_of: Sit, h
     waited = []
     for turn in range(1, 6):
         caller = hotline.answer(angry())
-        assert lines(page, "2009").count() == turn - 1
+        assert lines(page, "2109").count() == turn - 1
         caller.press("5")
         assert caller.until("EXEC"), "the caller was not asked for the reason"  # so the level is on disk
         stored = time.monotonic()
-        expect(lines(page, "2009")).to_have_count(turn, timeout=10_000)
+        expect(lines(page, "2109")).to_have_count(turn, timeout=10_000)
         waited.append(time.monotonic() - stored)
         caller.press("1")
         caller.finish()
         if waited[-1] < 1:
             break
     assert min(waited) < 1, waited
-    expect(lines(page, "2009").first).to_contain_text("非常不满意")
-    expect(lines(page, "2009").first).to_contain_text("无理由超过法定时间")  # its reason, given after it
+    expect(lines(page, "2109").first).to_contain_text("非常不满意")
+    expect(lines(page, "2109").first).to_contain_text("无理由超过法定时间")  # its reason, given after it
     assert not reloaded(page)
 
 
@@ -67,7 +67,7 @@ def test_the_figures_follow(desk_of: Sit, hotline: Hotline) -> None:
     page = live(desk_of(SUPERVISOR))
     best = page.locator("#part-levels tr").filter(has=page.locator(".level-5")).locator("td.num a").first
     before = int(best.inner_text())
-    hotline.take(Call(f"live{next(_keys)}", "2001", "1"))
+    hotline.take(Call(f"live{next(_keys)}", "2101", "1"))
     expect(best).to_have_text(str(before + 1), timeout=10_000)
     assert not reloaded(page)
 
@@ -80,13 +80,13 @@ def test_nothing_is_missing_and_nothing_doubled_after_a_lost_connection(
         gate.cut()
         expect(page.locator("#live-state")).to_have_text("连接中断，正在重连…", timeout=10_000)
         for _ in range(3):
-            hotline.take(angry("2008"))
-        assert lines(page, "2008").count() == 0
+            hotline.take(angry("2108"))
+        assert lines(page, "2108").count() == 0
         gate.mend()
-        expect(lines(page, "2008")).to_have_count(3, timeout=20_000)
+        expect(lines(page, "2108")).to_have_count(3, timeout=20_000)
         expect(page.locator("#live-state")).to_have_text("实时更新中")
-        hotline.take(angry("2008"))
-        expect(lines(page, "2008")).to_have_count(4, timeout=10_000)
+        hotline.take(angry("2108"))
+        expect(lines(page, "2108")).to_have_count(4, timeout=10_000)
         assert not reloaded(page)
         desk.watch.errors[:] = [error for error in desk.watch.errors if "net::ERR" not in error]
 
@@ -99,10 +99,10 @@ def test_a_hidden_tab_closes_its_stream_and_goes_on_where_it_was(desk_of: Sit, h
     }"""
     with page.expect_event("requestfailed", lambda request: "/live" in request.url):
         page.evaluate(turn, True)
-    hotline.take(angry("2007"))
-    assert lines(page, "2007").count() == 0
+    hotline.take(angry("2107"))
+    assert lines(page, "2107").count() == 0
     page.evaluate(turn, False)
-    expect(lines(page, "2007")).to_have_count(1, timeout=10_000)
+    expect(lines(page, "2107")).to_have_count(1, timeout=10_000)
     assert not reloaded(page)
 
 
@@ -110,11 +110,11 @@ def test_sound_and_title_tell_of_a_bad_rating_where_they_are_switched_on(desk_of
     page = live(desk_of(SUPERVISOR))
     switch = page.get_by_role("button", name="差评提醒")
     expect(switch).to_have_attribute("aria-pressed", "false")
-    hotline.take(angry("2006"))
-    expect(lines(page, "2006")).to_have_count(1, timeout=10_000)
+    hotline.take(angry("2106"))
+    expect(lines(page, "2106")).to_have_count(1, timeout=10_000)
     switch.click()
     expect(switch).to_have_attribute("aria-pressed", "true")
-    hotline.take(angry("2006"))
+    hotline.take(angry("2106"))
     expect(page).to_have_title(re.compile("【新差评】"), timeout=10_000)
     page.keyboard.press("Shift")  # somebody is there
     expect(page).not_to_have_title(re.compile("【新差评】"))
@@ -124,24 +124,24 @@ def test_sound_and_title_tell_of_a_bad_rating_where_they_are_switched_on(desk_of
 
 def test_what_one_supervisor_has_read_the_others_see_at_once(desk_of: Sit, hotline: Hotline) -> None:
     here, there = live(desk_of(SUPERVISOR)), live(desk_of(SUPERVISOR))
-    hotline.take(angry("2005"))
-    line = lines(here, "2005")
+    hotline.take(angry("2105"))
+    line = lines(here, "2105")
     expect(line).to_have_count(1, timeout=10_000)
     line.get_by_label("备注").fill("已电话致歉")
     line.get_by_role("button", name="已阅").click()
     for page in (here, there):
-        expect(lines(page, "2005")).to_contain_text("已阅", timeout=10_000)
-        expect(lines(page, "2005")).to_contain_text("已电话致歉")
+        expect(lines(page, "2105")).to_contain_text("已阅", timeout=10_000)
+        expect(lines(page, "2105")).to_contain_text("已电话致歉")
         assert not reloaded(page)
 
 
 def test_the_board_without_scripts(desk_of: Sit, hotline: Hotline) -> None:
-    hotline.take(angry("2004"))
+    hotline.take(angry("2104"))
     page = desk_of(SUPERVISOR, scripts=False).page
     page.goto("/")
-    expect(lines(page, "2004")).to_have_count(1)
-    lines(page, "2004").get_by_role("button", name="已阅").click()
-    expect(lines(page, "2004")).to_contain_text("马班长")
+    expect(lines(page, "2104")).to_have_count(1)
+    lines(page, "2104").get_by_role("button", name="已阅").click()
+    expect(lines(page, "2104")).to_contain_text("马班长")
     expect(page.locator("noscript")).to_have_count(1)  # it loads itself anew now and then
 
 
@@ -153,9 +153,9 @@ def test_words_of_a_citizen_are_words(desk_of: Sit) -> None:
 
 def test_a_department_sees_its_own_alone_also_of_what_arrives(desk_of: Sit, hotline: Hotline) -> None:
     page = live(desk_of(ConsoleRole.DEPARTMENT))
-    hotline.take(angry("2003"))  # of nobody's
-    hotline.take(angry("2003", BUILDING))
-    expect(lines(page, "2003")).to_have_count(1, timeout=10_000)
+    hotline.take(angry("2103"))  # of nobody's
+    hotline.take(angry("2103", BUILDING))
+    expect(lines(page, "2103")).to_have_count(1, timeout=10_000)
     assert page.locator("#bad > li").filter(has_text="LX0007").count() == 0
     assert page.locator("#bad > li").filter(has_text="LX0002").count() == 1
 
