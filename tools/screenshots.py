@@ -11,6 +11,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from playwright.sync_api import Browser, FloatRect, Page, expect, sync_playwright
@@ -21,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 from console.viewer import ConsoleRole  # noqa: E402 (the checkout's own)
 from tests.browser.chromium import PHONE, WALL, browser_missing, launch, open_context  # noqa: E402
 from tests.browser.conftest import log_in  # noqa: E402
-from tests.browser.hotline import BUILDING, WATER, Call, Hotline  # noqa: E402
+from tests.browser.hotline import BUILDING, CALLS, CASES, SCRIPTED, WATER, Call, Hotline  # noqa: E402
 from tests.faults.processes import HUIYIN  # noqa: E402
 
 MOST, TALLEST = 150_000, 1100
@@ -83,10 +84,14 @@ def fill(hotline: Hotline, directory: Path) -> None:
     names.write_text(_NAMES, "utf-8")
     command = [HUIYIN, "directory", "import", str(names), "-c", str(hotline.server.configuration)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    hotline.fill()
+    queues = {"zixun": "咨询", "tousu": "投诉"}
+    hotline.fill(
+        [replace(call, queue=queues[call.queue]) for call in CALLS],
+        [replace(case, replies=tuple(words.replace(SCRIPTED, "，") for words in case.replies)) for case in CASES],
+    )
     for place, keys in enumerate(_MORE):
         agent = f"200{place % 5 + 1}"
-        hotline.take(Call(f"m{place}", agent, keys, ("zixun", "tousu")[place % 2]))
+        hotline.take(Call(f"m{place}", agent, keys, ("咨询", "投诉")[place % 2]))
 
 
 def take(browser: Browser, hotline: Hotline, folder: Path) -> None:
@@ -96,6 +101,9 @@ def take(browser: Browser, hotline: Hotline, folder: Path) -> None:
     shoot(page, folder, "login")
     log_in(page, ConsoleRole.SUPERVISOR)
     expect(page.locator("#live-state")).to_have_text("实时更新中")
+    expect(page.locator("#part-machinery")).to_contain_text(
+        "正常", timeout=30_000
+    )  # the link tells of itself now and then
     shoot(page, folder, "board")
     case, rated = hotline.subject("LX0003"), hotline.waiting_reply("unclear")
     for name, path in (
@@ -126,7 +134,7 @@ def wall(browser: Browser, hotline: Hotline, folder: Path) -> None:
     page.get_by_role("button", name="新增大屏").click()
     address = page.locator("#secret").inner_text()
     context.close()
-    context, _ = open_context(browser, hotline.web, screen=WALL)
+    context, _ = open_context(browser, hotline.web, screen=WALL, scale=0.625)
     page = context.new_page()
     page.goto(address)
     expect(page.locator("#live-state")).to_have_text("实时更新中")

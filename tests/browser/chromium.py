@@ -130,16 +130,19 @@ def open_context(
     screen: tuple[int, int] = DESK,
     scripts: bool = True,
     state: Path | None = None,
+    scale: float = 1,
 ) -> tuple[BrowserContext, Watch]:
     """A browser as somebody has it before them, with the address as its home.
 
     Args:
         state: of somebody who is logged in (`BrowserContext.storage_state`).
+        scale: of pictures, whatever the screen.
     """
     width, height = screen
     context = browser.new_context(
         base_url=origin,
         viewport={"width": width, "height": height},
+        device_scale_factor=scale,
         has_touch=screen == PHONE,
         is_mobile=screen == PHONE,
         java_script_enabled=scripts,

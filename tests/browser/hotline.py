@@ -224,14 +224,14 @@ class Hotline:
 
     # ── the day ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def fill(self) -> None:
-        """Everything of CALLS and CASES, with its replies, until nothing is under way any more."""
+    def fill(self, calls: Sequence[Call] = CALLS, cases: Sequence[Case] = CASES) -> None:
+        """All these calls and cases, with their replies, until nothing is under way any more."""
         self.refuse(REFUSED)
-        for call in CALLS:
+        for call in calls:
             self.take(call)
-        self.post(CASES)
+        self.post(cases)
         written: dict[str, int] = {}
-        for case in CASES:
+        for case in cases:
             for reply in case.replies:
                 assert case.number is not None
                 written[case.number] = written.get(case.number, 0) + 1
@@ -241,7 +241,7 @@ class Hotline:
         levels = dict(
             self.server.rows("SELECT c.case_no, e.satisfaction FROM evaluations e JOIN cases c USING (subject_id)")
         )
-        assert levels == {case.no: case.level for case in CASES if case.level is not None}
+        assert levels == {case.no: case.level for case in cases if case.level is not None}
         until("one dead letter, and nothing else on its way to the centre", self._pushed)
 
     def _pushed(self) -> bool:

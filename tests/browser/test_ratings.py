@@ -213,6 +213,8 @@ def test_a_report_prints_without_what_belongs_to_the_screen(desk_of: Sit, path: 
     page.emulate_media(media="print")
     expect(page.get_by_role("navigation").first).to_be_hidden()
     expect(page.locator("table").first).to_be_visible()
+    lines = page.locator("tbody tr").evaluate_all("rows => rows.map((row) => row.getBoundingClientRect().height)")
+    assert max(lines) < 90  # no name is squeezed into a column of signs
     sheet = page.pdf(format="A4")
     assert sheet.startswith(b"%PDF")
     wide = page.evaluate("document.scrollingElement.scrollWidth")
