@@ -23,8 +23,6 @@ _ATTRIBUTES = frozenset(
     {"viewBox", "width", "height", "transform", "d", "x", "y", "x2", "y2", "fill", "fill-opacity", "stroke"}
     | {"stroke-width", "stroke-dasharray", "stroke-miterlimit", "opacity", "text-anchor", "font-size", "font-weight"}
 )
-_OVER_BARS = frozenset({f"{{{_SVG}}}line", f"{{{_SVG}}}text"})
-"""What may lie over a bar and is no link: a click goes through it."""
 _USUAL = {"opacity": "1", "stroke-width": "1", "fill-opacity": "1", "font-weight": "normal"}
 """What holds where nothing is said."""
 _DIGITS = re.compile(r"(\d+\.\d\d)\d+")
@@ -109,6 +107,7 @@ def clean_svg(svg: str, title: str) -> str:
         raise ValueError("no SVG was made")
     ElementTree.register_namespace("", _SVG)
     _clean(root)
+    _let_clicks_through(root)
     root.set("role", "group")
     root.set("aria-label", title)
     root.set("font-family", "sans-serif")
@@ -125,8 +124,6 @@ def _clean(element: ElementTree.Element) -> None:
             element.attrib[name] = _DIGITS.sub(r"\1", element.attrib[name])
     if hidden:
         element.set("visibility", "hidden")
-    if element.tag in _OVER_BARS:
-        element.set("pointer-events", "none")
     if element.tag == f"{{{_SVG}}}a" and link.startswith(f"{_OURS}/"):
         element.set("href", link.removeprefix(_OURS))
         element.set("aria-label", next((told for one in element if (told := one.get("aria-label"))), ""))
@@ -135,6 +132,16 @@ def _clean(element: ElementTree.Element) -> None:
             element.remove(child)
         else:
             _clean(child)
+
+
+def _let_clicks_through(element: ElementTree.Element) -> None:
+    """What lies over a bar and is no link (an interval, a number) takes no click from it."""
+    linked = [child for child in element if child.find(f".//{{{_SVG}}}a") is not None]
+    for child in linked:
+        _let_clicks_through(child)
+    for child in element:
+        if linked and child not in linked and child.tag == f"{{{_SVG}}}g":
+            child.set("pointer-events", "none")
 
 
 if __name__ == "__main__":
