@@ -300,7 +300,7 @@ def test_hostile_parameters_are_a_page(browser: MakeBrowser, record: Record, que
     assert "<img src=x" not in page.text
 
 
-@pytest.mark.parametrize("query", ["from=x", "satisfaction=6", "tail=1", "agent=" + "x" * 300, "q=%00", "sort=%FF"])
+@pytest.mark.parametrize("query", ["from=x", "satisfaction=6", "tail=1", "agent=" + "x" * 300, "sort=%FF"])
 def test_a_wrong_filter_is_told_on_the_page(browser: MakeBrowser, query: str) -> None:
     page = browser(ConsoleRole.SUPERVISOR).get(f"/ratings?{query}")
     assert page.status == 422
