@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -33,6 +34,7 @@ from intake.desk import Intake
 from models.clock import TurnedClock
 from models.database import EPOCH, Database
 from models.door import Door
+from models.ids import new_id
 from models.privacy import Keyring
 from models.tables import evaluations, feed, meta
 from models.terms import Satisfaction
@@ -363,6 +365,109 @@ def test_a_database_that_does_not_answer_is_told_and_then_everything_comes_again
         told = stream.next()
     assert told.lines == {rated: False}
     assert set(told.data["parts"]) == {"top", "levels", "channels", "hours", "machinery", "work"}
+
+
+def test_after_trouble_everything_comes_again_though_nothing_has_changed(
+    browser: MakeBrowser, rate: Rate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Boards that were open hear that it is over; one that is opened then gets a whole page, and none is wiped."""
+    broken = [False]
+    look = LiveBoards._look
+
+    def failing(self: LiveBoards, *arguments: Any) -> Any:
+        if broken[0]:
+            raise OperationalError("SELECT 1", {}, Exception("gone"))
+        return look(self, *arguments)
+
+    monkeypatch.setattr(LiveBoards, "_look", failing)
+    someone = browser(ConsoleRole.SUPERVISOR)
+    rate("a")
+    cursor = cursor_of(someone.get("/").text)
+    with Stream(someone, cursor=cursor) as old:
+        whole = old.next().data["parts"]
+        broken[0] = True
+        assert old.next().kind == "stalled"
+        with Stream(someone, cursor=cursor) as opened:  # meanwhile: what is known, and that it is not the latest
+            assert opened.next().data["parts"] == whole
+            assert opened.next().kind == "stalled"
+        broken[0] = False
+        told = old.next()
+        assert (told.kind, told.data["parts"], told.lines) == ("board", whole, {})
+        with Stream(someone, cursor=told.id) as new:
+            assert new.next().data["parts"] == whole
+
+
+def test_a_slow_answer_is_told_and_then_everything_comes_again(
+    browser: MakeBrowser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = threading.Event()
+    answers.set()
+    look = LiveBoards._look
+
+    def slow(self: LiveBoards, *arguments: Any) -> Any:
+        assert answers.wait(WAIT)
+        return look(self, *arguments)
+
+    monkeypatch.setattr(LiveBoards, "_look", slow)
+    monkeypatch.setattr(live, "STALL", 0.1)
+    with Stream(browser(ConsoleRole.SUPERVISOR)) as stream:
+        whole = stream.next().data["parts"]
+        answers.clear()
+        assert stream.next().kind == "stalled"
+        answers.set()
+        assert stream.next().data["parts"] == whole
+
+
+def test_a_board_that_cannot_be_told_what_it_missed_comes_back_later(
+    browser: MakeBrowser, rate: Rate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    someone = browser(ConsoleRole.SUPERVISOR)
+    cursor = cursor_of(someone.get("/").text)
+    rated = rate("a")
+
+    def gone(_connection: Any) -> str:
+        raise OperationalError("SELECT 1", {}, Exception("gone"))
+
+    with Stream(someone) as first:
+        first.next()  # the poller has the epoch by now
+        with monkeypatch.context() as patched:
+            patched.setattr(live, "read_epoch", gone)
+            with Stream(someone, cursor=cursor) as stream:
+                assert stream.next().kind == "stalled"
+                assert stream.raw() == b""
+        with Stream(someone, cursor=cursor) as stream:
+            assert stream.next().lines == {rated: False}
+
+
+# ── what no longer counts ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_bad_rating_that_another_one_replaces_is_taken_off(
+    browser: MakeBrowser, rate: Rate, database: Database
+) -> None:
+    """A case is rated anew: its line goes. A call that was rated with it stays, and then the line stays."""
+    alone, with_call = rate("a", 1), rate("b", 1, case_no="GD-1", closed=True)
+    with database.read_engine.connect() as connection:
+        of_case = connection.execute(select(evaluations).where(evaluations.c.subject_kind == "case")).one()
+        of_call = connection.execute(select(evaluations).where(evaluations.c.rating_id == alone)).one()
+    assert of_case.rating_id == with_call
+    with Stream(browser(ConsoleRole.SUPERVISOR)) as stream:
+        cursor = stream.next().id
+        with database.write_engine.begin() as connection:
+            for row in (of_case, of_call):
+                connection.execute(update(evaluations).where(evaluations.c.id == row.id).values(effective=False))
+                again = dict(row._mapping) | {
+                    "id": new_id(), "rating_id": new_id(), "assess_number": 2, "satisfaction": 5, "effective": True
+                }  # fmt: skip
+                connection.execute(evaluations.insert().values(**again))
+                connection.execute(
+                    feed.insert().values(kind="evaluation", subject_id=row.subject_id, assess_number=2, at=START)
+                )
+        [*_, told] = stream.until(with_call)
+    assert told.data["gone"] == [alone]
+    assert "GD-1" not in told.data["lines"][0]["html"]
+    with Stream(browser(ConsoleRole.SUPERVISOR, "li"), cursor=cursor) as stream:  # and one that missed it
+        assert stream.next().data["gone"] == [alone]
 
 
 def test_midnight_begins_a_new_day(browser: MakeBrowser, rate: Rate, clock: TurnedClock) -> None:

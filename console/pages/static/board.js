@@ -1,7 +1,8 @@
 /* The live board. Without this script the page says how old it is and loads itself anew each half minute.
  *
- * Each update holds parts of the page by name and lines of bad ratings by id; what is told twice is shown once. A hidden
- * tab closes its stream and goes on from where it was. What belongs to a person (the form's secret) is put in here.
+ * Each update holds parts of the page by name and lines of bad ratings by id; what is told twice is shown once, and a
+ * line whose rating no longer counts goes. A hidden tab closes its stream and goes on from where it was. What belongs to
+ * a person (the form's secret) is put in here.
  */
 "use strict";
 
@@ -10,6 +11,7 @@
   if (!board || !window.EventSource) return;
   const state = document.getElementById("live-state");
   const list = document.getElementById("bad");
+  const none = document.getElementById("no-bad");
   const button = document.getElementById("alert");
   const most = Number(board.dataset.most);
   const title = document.title;
@@ -36,6 +38,8 @@
       const told = JSON.parse(event.data);
       for (const [name, html] of Object.entries(told.parts)) replacePart(name, html);
       told.lines.sort((one, other) => one.at - other.at).forEach(putLine);
+      told.gone.forEach((id) => document.getElementById(`r-${id}`)?.remove());
+      none.hidden = list.children.length > 0;
     });
     source.addEventListener("stalled", () => tell("stalled"));
     for (const name of ["reload", "over"]) source.addEventListener(name, () => { close(); location.reload(); });
@@ -99,7 +103,6 @@
     if (!after && list.children.length >= most) return; // older than all that is shown
     list.insertBefore(made, after ?? null);
     while (list.children.length > most) list.lastElementChild.remove();
-    document.getElementById("no-bad").hidden = true;
     if (!line.seen) {
       made.classList.add("is-new");
       alarm();
