@@ -12,7 +12,8 @@ Rules kept here:
    has everything.
 5. Nothing here blocks the loop: reads run on the door's pool. A database that does not answer is told (`stalled`), not
    waited for in silence; what boards show stays, and all of it is told again once the database answers, changed or not.
-6. A stream ends with its session or token, within `CHECK` seconds.
+6. A stream ends with its session or token, within `CHECK` seconds. Whether it may go on is asked as often, and that
+   notes that the session is in use: a stream is open only while its page is in sight (static/board.js).
 """
 
 from __future__ import annotations

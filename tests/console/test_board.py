@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from sqlalchemy import select, update
@@ -28,6 +29,7 @@ from models.ids import new_id
 from models.privacy import Keyring
 from models.tables import evaluations, outbox, seen
 from models.terms import Satisfaction
+from tests.console.browser import Browser
 from tests.console.site import Audited, MakeBrowser
 from tests.console.streams import Stream
 from tests.intake.test_calls import FACTS, RULES
@@ -162,6 +164,41 @@ def test_a_mark_is_seen_by_everybody_at_once_and_audited(
     page = ma.get("/").text
     assert "li 备注：已回访 138****1234，市民满意" in page
     assert "13800001234" not in page
+
+
+def test_a_script_is_told_whether_a_mark_is_stored(browser: MakeBrowser, bad: Any, database: Database) -> None:
+    """204 and nothing else: a log-in that is over leads a form to a page, and a script must not take that for done."""
+    bad()
+    ma = browser(ConsoleRole.SUPERVISOR, "ma")
+    fields = marked(ma.get("/").text) | {"note": "已回访"}
+    script = {"Content-Type": "application/x-www-form-urlencoded", "X-Requested-With": "fetch"}
+
+    def sends(who: Browser, **changed: str) -> int:
+        return who.ask("POST", "/board/seen", urlencode(fields | changed).encode(), script).status
+
+    def stored() -> int:
+        with database.read_engine.connect() as connection:
+            return len(connection.execute(select(seen)).all())
+
+    assert sends(browser()) == 401
+    assert sends(ma, csrf="x") == 403
+    assert sends(ma, subject="0" * 32) == 404
+    assert stored() == 0
+    assert sends(ma) == 204
+    assert stored() == 1
+    cookies = dict(ma.cookies)
+    ma.send("/logout", "/")
+    assert sends(Browser(ma.address, cookies=cookies), note="晚了") == 401
+    assert browser().post("/board/seen", fields).to.startswith("/login")  # a form is led there
+
+
+@pytest.mark.parametrize(
+    ("back", "to"), [("/ratings/x", "/ratings/x"), ("//evil.example", "/"), ("https://evil.example", "/"), ("", "/")]
+)
+def test_a_mark_leads_back_to_where_it_was_made(browser: MakeBrowser, bad: Any, back: str, to: str) -> None:
+    bad()
+    ma = browser(ConsoleRole.SUPERVISOR, "ma")
+    assert ma.post("/board/seen", marked(ma.get("/").text) | {"back": back}).to == to
 
 
 def test_a_mark_may_run_twice_and_two_at_once_have_one_first(

@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
+from queue import Queue
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from console.pages.shell import Console
 from console.passwords import Passwords
 from console.people import disable_user
 from console.positions import Position, write_cursor
+from console.sessions import SessionRules, touch, watching_touch
 from console.viewer import ConsoleRole
 from intake.desk import Intake
 from models.clock import TurnedClock
@@ -36,7 +38,7 @@ from models.database import EPOCH, Database
 from models.door import Door
 from models.ids import new_id
 from models.privacy import Keyring
-from models.tables import evaluations, feed, meta
+from models.tables import evaluations, feed, meta, sessions
 from models.terms import Satisfaction
 from server.health import HealthServer
 from tests.console.browser import Browser
@@ -339,6 +341,42 @@ def test_a_stream_ends_with_its_session_and_its_token(
         for ended in (stream, screen):
             assert ended.next().kind == "over"
             assert ended.raw() == b""
+
+
+def test_a_board_that_is_only_watched_stays_logged_in_for_as_long_as_a_session_lives(
+    browser: MakeBrowser, clock: TurnedClock, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its use is noted every few minutes, not at each look; a tab that was hidden meanwhile is logged out."""
+    monkeypatch.setattr(live, "CHECK", 0.1)
+    noted: Queue[datetime] = Queue()
+
+    def noting(unit: Any, now: datetime, session: Any) -> None:
+        touch(unit, now, session)
+        noted.put(now)
+
+    monkeypatch.setattr("console.pages.board.touch", noting)
+    watching, hidden = browser(ConsoleRole.SUPERVISOR, "ma"), browser(ConsoleRole.SUPERVISOR, "li")
+    with Stream(watching) as stream:
+        stream.next()
+        for _ in range(13):
+            clock.turn(timedelta(minutes=50))
+            assert noted.get(timeout=WAIT) == clock.now()
+        assert hidden.get("/").to == "/login"
+        assert watching.get("/").status == 200
+        seen_at = select(sessions.c.seen_at).order_by(sessions.c.seen_at.desc()).limit(1)
+        with database.read_engine.connect() as connection:
+            assert connection.execute(seen_at).scalar_one() == clock.now()
+        assert noted.empty()
+        clock.turn(timedelta(hours=2))  # its life is over, whoever looks
+        while (event := stream.next()).kind == "board":
+            pass
+        assert event.kind == "over"
+
+
+@pytest.mark.parametrize(("idle", "every"), [(120, 5), (20, 5), (8, 2), (1, 0.25)])
+def test_watching_is_noted_well_before_a_session_is_idle(idle: int, every: float) -> None:
+    rules = SessionRules(timedelta(minutes=idle), timedelta(hours=12))
+    assert watching_touch(rules) == timedelta(minutes=every)
 
 
 # ── trouble ───────────────────────────────────────────────────────────────────────────────────────────────────────────

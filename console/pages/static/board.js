@@ -109,19 +109,35 @@
     }
   }
 
+  const noteOf = (form) => form.querySelector('input[name="note"]');
+
   document.addEventListener("submit", (event) => {
     const form = event.target;
     if (!("marks" in form.dataset)) return;
     event.preventDefault();
-    fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)), redirect: "manual" }).then(
+    const headers = { "X-Requested-With": "fetch" };
+    fetch(form.action, { method: "POST", headers, body: new URLSearchParams(new FormData(form)), redirect: "manual" }).then(
       (answer) => {
         delete form.dataset.sent;
-        if (answer.type !== "opaqueredirect") location.reload(); // refused: the page says why, or the log-in comes
-        else form.querySelector('input[name="note"]').value = "";
+        if (answer.status === 204) noteOf(form).value = "";
+        else if (answer.status >= 500) tell("lost"); // the note stays where it is, to be sent again
+        else { keepNote(form); location.reload(); } // refused, or the log-in is over: it is not stored
       },
       () => { delete form.dataset.sent; tell("lost"); },
     );
   });
+
+  // What was typed is there again behind the log-in, for who sees that line.
+  function keepNote(form) {
+    sessionStorage.setItem("huiyin.note", JSON.stringify([form.closest("li").id, noteOf(form).value]));
+  }
+
+  function bringNote() {
+    const [id, note] = JSON.parse(sessionStorage.getItem("huiyin.note") ?? "[]");
+    sessionStorage.removeItem("huiyin.note");
+    const form = id && document.getElementById(id)?.querySelector("form");
+    if (form && note) noteOf(form).value = note;
+  }
 
   // ── a bad rating is heard and seen ──────────────────────────────────────────────────────────────────────────────
 
@@ -169,5 +185,6 @@
     document.addEventListener(kind, () => { calm(); if (audio) audio.resume(); else if (wanted()) audio = new AudioContext(); });
   }
 
+  bringNote();
   open();
 })();
