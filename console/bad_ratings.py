@@ -6,6 +6,7 @@ Rules kept here:
 * A line is told as its viewer may see it: of evaluations that they may not see nothing stands in it.
 * 已阅 is a fact of the rating and the same for everybody; who was the first stays. A note can be written anew, and the
   audit has every one. No number is kept in one.
+* A rating of which nothing is effective any more is taken off the boards that show it.
 * Each mark stands in the feed, so that every board of every process tells it at once.
 """
 
@@ -23,13 +24,14 @@ from console.masking import mask_words
 from console.positions import Position, behind, in_order, up_to
 from console.viewer import Viewer, may_see, visible
 from models.door import Bulk, Priority, Unit
-from models.tables import cases, evaluations, feed, invitation_members, seen
+from models.tables import cases, evaluations, feed, invitation_members, ratings, seen
 from models.terms import Channel, Origin, Satisfaction, SubjectKind
 
 __all__ = [
     "LONGEST_NOTE",
     "SHOWN",
     "BadRating",
+    "Lines",
     "MarkSeen",
     "Seen",
     "Told",
@@ -100,6 +102,17 @@ class BadRating:
     reasons: tuple[str, ...]
     comment: str | None
     seen: Seen | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """What a board is told: the lines that stand, latest first, and the ratings whose lines go."""
+
+    standing: Sequence[BadRating] = ()
+    gone: Sequence[str] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.standing or self.gone)
 
 
 def merged(told: Iterable[Told]) -> list[BadRating]:
@@ -204,7 +217,7 @@ def latest_bad(connection: Connection, viewer: Viewer, since: datetime, shown: i
 
 def told_between(connection: Connection, after: Position, edge: Position) -> list[Told] | None:
     """The bad ratings that the feed tells of behind one place and up to another, as they are now, and for nobody yet
-    (`visible_lines`). None: it is too long ago."""
+    (`visible_lines`); of what it tells a new rating of, also the ones that this replaces. None: it is too long ago."""
     sqlite = connection.dialect.name == "sqlite"
     inside = (behind(after, sqlite=sqlite), up_to(edge, sqlite=sqlite))
     passed = select(feed.c.subject_id, feed.c.assess_number, *in_order(sqlite=sqlite)).where(*inside)
@@ -218,7 +231,9 @@ def told_between(connection: Connection, after: Position, edge: Position) -> lis
         evaluations.c.subject_id.in_({subject for subject, _ in keys}), *_IS_BAD
     )
     wanted = set(keys)
-    found = [row for row in connection.execute(of_keys) if (row.subject_id, row.assess_number) in wanted]
+    found = [
+        row for row in connection.execute(of_keys) if not row.effective or (row.subject_id, row.assess_number) in wanted
+    ]
     return list(map(_told, _with_siblings(connection, found)))
 
 
@@ -226,23 +241,25 @@ def _with_siblings(connection: Connection, found: Sequence[Any]) -> list[Any]:
     """The same with every other evaluation of their ratings: a line tells of all of them, whichever has changed."""
     if not found:
         return []
-    theirs, others = invitation_members.alias("theirs"), invitation_members.alias("others")
-    subjects = {row.subject_id for row in found}
-    beside = (
-        select(others.c.subject_id)
-        .join(theirs, theirs.c.invitation_id == others.c.invitation_id)
-        .where(theirs.c.subject_id.in_(subjects), others.c.subject_id.not_in(subjects))
+    subjects, given = {row.subject_id for row in found}, {row.rating_id for row in found}
+    of_batch = (
+        select(invitation_members.c.subject_id)
+        .join(ratings, ratings.c.invitation_id == invitation_members.c.invitation_id)
+        .where(ratings.c.id.in_(given))
         .limit(MOST)
     )
-    more = {row.subject_id for row in connection.execute(beside)}
-    ratings = {row.rating_id for row in found}
-    of_all = _ROWS.select_from(_SOURCES).where(evaluations.c.subject_id.in_(more | subjects), *_IS_BAD)
-    return [row for row in connection.execute(of_all) if row.rating_id in ratings]
+    of_call = select(ratings.c.call_subject_id).where(ratings.c.id.in_(given), ratings.c.call_subject_id.is_not(None))
+    for beside in (of_batch, of_call):
+        subjects |= set(connection.execute(beside).scalars())
+    of_all = _ROWS.select_from(_SOURCES).where(evaluations.c.subject_id.in_(subjects), *_IS_BAD)
+    return [row for row in connection.execute(of_all) if row.rating_id in given]
 
 
-def visible_lines(told: Iterable[Told], viewer: Viewer) -> list[BadRating]:
+def visible_lines(told: Iterable[Told], viewer: Viewer) -> Lines:
     """What the feed told, as one viewer may see it."""
-    return merged(one for one in told if may_see(viewer, one.dept_code, one.area_code))
+    theirs = [one for one in told if may_see(viewer, one.dept_code, one.area_code)]
+    standing = merged(theirs)
+    return Lines(standing, sorted({one.rating_id for one in theirs} - {one.id for one in standing}))
 
 
 # ── marks ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

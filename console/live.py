@@ -11,8 +11,9 @@ Rules kept here:
 4. A place of before a restore, one too far back and one that nobody gave out are answered with `reload`: the whole page
    has everything.
 5. Nothing here blocks the loop: reads run on the door's pool. A database that does not answer is told (`stalled`), not
-   waited for in silence.
-6. A stream ends with its session or token, within `CHECK` seconds.
+   waited for in silence; what boards show stays, and all of it is told again once the database answers, changed or not.
+6. A stream ends with its session or token, within `CHECK` seconds. Whether it may go on is asked as often, and that
+   notes that the session is in use: a stream is open only while its page is in sight (static/board.js).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from typing import Any, TypeVar
 import structlog
 from sqlalchemy import Connection
 
-from console.bad_ratings import BadRating, told_between, visible_lines
+from console.bad_ratings import BadRating, Lines, told_between, visible_lines
 from console.board_state import (
     BoardRules,
     Machinery,
@@ -129,8 +130,8 @@ class _Channel:
     sight: Sight
     shown: Shown | None = None
     parts: dict[str, str] = field(default_factory=dict)
-    whole: bool = False
-    """Every part goes with the next update."""
+    stalled: bool = False
+    """The boards were told that the database does not answer; the next look is told them whole, changed or not."""
     sequence: int = 0
     kept: deque[bytes] = field(default_factory=lambda: deque(maxlen=_KEPT))
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -159,7 +160,7 @@ class _Look:
     """What one look at the database found. `lines` None: too many to tell."""
 
     edge: Position
-    lines: Mapping[Sight, Sequence[BadRating]] | None
+    lines: Mapping[Sight, Lines] | None
     shown: Mapping[Sight, Shown]
 
 
@@ -220,24 +221,35 @@ class LiveBoards:
         self._start()
         try:
             yield b"retry: 2000\n\n"
+            told = False
             while not channel.parts:
                 waiting = channel.changed
+                if channel.stalled and not told:
+                    told = True
+                    yield STALLED
                 if self._poller is None or self._poller.done():
                     return
                 await waiting.wait()
             # From here to the first await nothing else runs: what is told below and what follows meet without a gap.
             sequence, at, parts = channel.sequence, self._at, dict(channel.parts)
             assert at is not None
+            stalled = channel.stalled  # said again to who joins meanwhile: its update is behind `sequence`
             try:
                 lines = await self._between(sight, cursor, at)
             except (CursorGone, CursorUnreadable):
                 lines = None
             except DoorClosed:
                 return
+            except Exception as error:  # noqa: BLE001 (told to the board, which comes back from where it was)
+                log.warning("a live board could not be told what it missed", cause=type(error).__name__)
+                yield STALLED
+                return
             if lines is None:
                 yield RELOAD
                 return
-            yield self._body(at, parts, self._lines(sight, lines))
+            yield self._body(at, parts, self._told(sight, lines))
+            if stalled:
+                yield STALLED
             while True:
                 updates = channel.since(sequence)
                 if updates is None:
@@ -258,17 +270,17 @@ class LiveBoards:
             if not channel.streams and self._channels.get(sight) is channel:
                 del self._channels[sight]
 
-    async def _between(self, sight: Sight, cursor: str | None, at: Position) -> Sequence[BadRating] | None:
+    async def _between(self, sight: Sight, cursor: str | None, at: Position) -> Lines | None:
         """What a board that was told up to its cursor has missed up to `at`; None: too much."""
         if not cursor:
-            return []
+            return Lines()
 
-        def read(connection: Connection) -> Sequence[BadRating] | None:
+        def read(connection: Connection) -> Lines | None:
             after = read_cursor(cursor, read_epoch(connection))
             if after > at:  # the page is newer than our last look
                 if after > read_edge(connection):
                     raise CursorGone
-                return []
+                return Lines()
             told = told_between(connection, after, at)
             return None if told is None else visible_lines(told, sight.viewer)
 
@@ -355,10 +367,9 @@ class LiveBoards:
 
     def _stalled(self) -> None:
         for channel in self._channels.values():
-            if channel.kept and channel.kept[-1] is STALLED:
-                continue
-            channel.publish(STALLED)
-            channel.parts = dict.fromkeys(channel.parts, "")  # the next look is told whole
+            if not channel.stalled:
+                channel.stalled = True
+                channel.publish(STALLED)
 
     def _look(self, connection: Connection, sights: Sequence[Sight], slowly: bool) -> _Look:
         """One look, on the door's pool. The edge first: what is told with it was committed before."""
@@ -397,35 +408,38 @@ class LiveBoards:
             if channel is None:
                 continue
             parts = channel.parts if shown == channel.shown else self._render.parts(sight, shown)
-            new = {name: text for name, text in parts.items() if channel.whole or channel.parts.get(name) != text}
+            new = {name: text for name, text in parts.items() if channel.stalled or channel.parts.get(name) != text}
             first = not channel.parts
-            channel.shown, channel.parts, channel.whole = shown, parts, False
+            channel.shown, channel.parts, channel.stalled = shown, parts, False
             if found.lines is None or went_back:
                 channel.publish(RELOAD)
                 told = True
                 continue
-            lines = found.lines.get(sight, ())
+            lines = found.lines.get(sight, Lines())
             if first:
                 channel.nudge()
             elif new or lines:
-                channel.publish(self._body(found.edge, new, self._lines(sight, lines)))
+                channel.publish(self._body(found.edge, new, self._told(sight, lines)))
                 told = True
         return told
 
-    def _lines(self, sight: Sight, lines: Sequence[BadRating]) -> list[dict[str, Any]]:
-        return [
-            {
-                "id": one.id,
-                "at": int(one.at.timestamp() * 1000),
-                "seen": one.seen is not None,
-                "html": self._render.line(sight, one, self._names),
-            }
-            for one in lines
-        ]
+    def _told(self, sight: Sight, lines: Lines) -> dict[str, Any]:
+        return {
+            "lines": [
+                {
+                    "id": one.id,
+                    "at": int(one.at.timestamp() * 1000),
+                    "seen": one.seen is not None,
+                    "html": self._render.line(sight, one, self._names),
+                }
+                for one in lines.standing
+            ],
+            "gone": lines.gone,
+        }
 
-    def _body(self, at: Position, parts: Mapping[str, str], lines: Sequence[Mapping[str, Any]]) -> bytes:
+    def _body(self, at: Position, parts: Mapping[str, str], told: Mapping[str, Any]) -> bytes:
         self.rendered += 1
-        data = json.dumps({"parts": parts, "lines": lines}, ensure_ascii=False, separators=(",", ":"))
+        data = json.dumps({"parts": parts, **told}, ensure_ascii=False, separators=(",", ":"))
         return f"id: {write_cursor(self._epoch, at)}\nevent: board\ndata: {data}\n\n".encode()
 
     async def _end_those_over(self) -> None:

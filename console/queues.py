@@ -121,11 +121,12 @@ def person_of(viewer: Viewer) -> Person:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many wait, and since when the oldest does. `more`: there are more than `n`."""
+    """How many wait, and since when the oldest does. `more`: there are more than `n`. `free`: nobody has taken them."""
 
     n: int = 0
     oldest: datetime | None = None
     more: bool = False
+    free: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,27 +150,42 @@ class QueueCounts:
 
 def _sum(counts: Collection[Count]) -> Count:
     since = [one.oldest for one in counts if one.oldest is not None]
-    return Count(sum(one.n for one in counts), min(since, default=None), any(one.more for one in counts))
+    return Count(
+        sum(one.n for one in counts),
+        min(since, default=None),
+        any(one.more for one in counts),
+        sum(one.free for one in counts),
+    )
 
 
 def queue_counts(connection: Connection, viewer: Viewer, now: datetime | None = None) -> QueueCounts:
     """The queues as the viewer has them. `now`: by which failed SMS are too old to be shown; the clock's by default."""
-    replies = {reason: _count(connection, _replies(viewer, reason), messages.c.created_at) for reason in QueueReason}
+    replies = {
+        reason: _count(connection, _replies(viewer, reason), messages.c.created_at, WorkKind.REPLY, messages.c.id)
+        for reason in QueueReason
+    }
     if viewer.role is ConsoleRole.DEPARTMENT or not viewer.sees_record:
         return QueueCounts(replies)
     at = now or SystemClock().now()
     return QueueCounts(
         replies,
-        letters=_count(connection, _letters(viewer), outbox.c.created_at),
-        deadlines=_count(connection, _deadlines(viewer), cases.c.closed_at),
-        failures=_count(connection, _failures(viewer, at), messages.c.created_at),
+        letters=_count(connection, _letters(viewer), outbox.c.created_at, WorkKind.LETTER, outbox.c.evaluation_id),
+        deadlines=_count(connection, _deadlines(viewer), cases.c.closed_at, WorkKind.DEADLINE, cases.c.subject_id),
+        failures=_count(connection, _failures(viewer, at), messages.c.created_at, WorkKind.FAILURE, messages.c.id),
     )
 
 
-def _count(connection: Connection, queue: Select[Any], since: ColumnElement[Any]) -> Count:
-    found = queue.with_only_columns(since.label("since"), maintain_column_froms=True).limit(MOST + 1).subquery()
-    n, oldest = connection.execute(select(func.count(), func.min(found.c.since, type_=since.type))).one()
-    return Count(min(n, MOST), oldest, n > MOST)
+def _count(
+    connection: Connection, queue: Select[Any], since: ColumnElement[Any], kind: WorkKind, key: ColumnElement[Any]
+) -> Count:
+    columns = (since.label("since"), key.label("key"))
+    found = queue.with_only_columns(*columns, maintain_column_froms=True).limit(MOST + 1).subquery()
+    n, oldest, taken = connection.execute(
+        select(func.count(), func.min(found.c.since, type_=since.type), func.count(work_owners.c.owner)).select_from(
+            found.outerjoin(work_owners, _owned(kind, found.c.key))
+        )
+    ).one()
+    return Count(min(n, MOST), oldest, n > MOST, min(n - taken, MOST))
 
 
 def _replies(viewer: Viewer, reason: QueueReason) -> Select[Any]:

@@ -4,7 +4,7 @@ Rules kept here:
 
 * The browser holds 32 random bytes, the database their SHA-256. Each log-in makes new ones, whatever was sent before.
 * A session ends after `idle` without use and after `life` in any case, with a log-out, a new password, and a disabled
-  user; that and the role are looked up at each request.
+  user; that and the role are looked up at each request. Looking at a live board is use: it is noted every few minutes.
 * An attempt is stored as failed before the password is looked at, and as right only with the session. So a crash, or
   many attempts at once, cost the one who tries.
 * After `FREE_BY_NAME` failures of a name since its last success, or `FREE_BY_ADDRESS` of an address, within `WINDOW`,
@@ -47,6 +47,7 @@ __all__ = [
     "touch",
     "wait_after",
     "wants_touch",
+    "watching_touch",
 ]
 
 FREE_BY_NAME = 5
@@ -57,6 +58,7 @@ _FIRST_WAIT = timedelta(seconds=2)
 _KEPT = timedelta(days=1)
 _TIDIED = 64
 _TOUCH = timedelta(minutes=1)
+_WATCHED = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +244,11 @@ def touch(executes: Executes, now: datetime, session: Session) -> None:
 def wants_touch(session: Session, now: datetime) -> bool:
     """Whether the last use that is stored is old enough to be written again."""
     return now - session.seen_at >= _TOUCH
+
+
+def watching_touch(rules: SessionRules) -> timedelta:
+    """How often a board that is only looked at is noted as use: seldom, and several times before `idle` is over."""
+    return min(_WATCHED, rules.idle / 4)
 
 
 def end_session(executes: Executes, now: datetime, session: Session) -> None:

@@ -34,6 +34,7 @@ from console.pages.shell import (
     NotSignedIn,
     Refused,
     Unavailable,
+    by_script,
     login_redirect,
 )
 
@@ -68,8 +69,8 @@ def pages_app(console: Console) -> FastAPI:
 def _tell_errors(app: FastAPI, console: Console) -> None:
     @app.exception_handler(NotSignedIn)
     async def _not_signed_in(request: Request, _error: NotSignedIn) -> Response:
-        if request.headers.get("accept", "").startswith("text/event-stream"):
-            return Response(status_code=401)  # a stream is not led to a page; the browser's script goes there
+        if request.headers.get("accept", "").startswith("text/event-stream") or by_script(request):
+            return Response(status_code=401)  # neither is led to a page; the browser's script goes there
         return login_redirect(request)
 
     @app.exception_handler(MustChangePassword)

@@ -14,9 +14,9 @@ from console.bad_ratings import SHOWN, MarkSeen, latest_bad
 from console.board_state import Sight, today
 from console.live import read_shown
 from console.pages.dates import midnight
-from console.pages.shell import ANYBODY, Console, Form, NavItem, Refused
+from console.pages.shell import ANYBODY, Console, Form, NavItem, Refused, by_script, own_path
 from console.positions import read_edge, read_epoch, write_cursor
-from console.sessions import Session, still_open
+from console.sessions import Session, still_open, touch, watching_touch
 from console.viewer import ConsoleRole
 from intake.calendars import StoredCalendar
 from intake.pauses import AcceptJump
@@ -74,14 +74,25 @@ def routes(console: Console) -> APIRouter:
 
     @router.get("/live")
     async def live(request: Request, me: Annotated[Session, Depends(console.signed_in(*_LOOKERS))]) -> Response:
+        touched = me.seen_at
+
         def may_look(connection: Connection) -> bool:
-            found = still_open(connection, console.clock.now(), me, console.rules)
-            return found is not None and found.viewer == me.viewer
+            nonlocal touched
+            now = console.clock.now()
+            found = still_open(connection, now, me, console.rules)
+            if found is None or found.viewer != me.viewer:
+                return False
+            touched = max(touched, found.seen_at)
+            if now - touched >= watching_touch(console.rules):
+                touched, used = now, found
+                console.door.write(lambda unit: touch(unit, now, used))
+            return True
 
         return event_stream(console, request, Sight.of(me.viewer), may_look)
 
     @router.post("/board/seen")
     def seen(
+        request: Request,
         me: Annotated[Session, Depends(console.signed_in(*_LOOKERS))],
         form: Annotated[Form, Depends(console.form(*_LOOKERS))],
     ) -> Response:
@@ -91,7 +102,9 @@ def routes(console: Console) -> APIRouter:
         mark = MarkSeen(me.viewer, subject, int(number), form["note"], console.clock.now())
         if not console.submit(mark):
             raise Refused(404)
-        return RedirectResponse("/", 303)
+        if by_script(request):
+            return Response(status_code=204)  # nothing but this says that it is stored
+        return RedirectResponse(own_path(form["back"] or "/") or "/", 303)
 
     @router.post("/board/jump")
     def jump(

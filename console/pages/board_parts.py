@@ -19,6 +19,7 @@ from console.figures import WHOLE, Figures, Period, ratings_query
 from console.formulas import Counts, Rate
 from console.live import Render, Shown
 from console.plain_names import Names
+from console.queues import MOST
 from console.viewer import ConsoleRole
 from models.terms import Channel, Origin, Satisfaction, SubjectKind
 
@@ -101,6 +102,7 @@ def values_of(shown: Shown, rules: BoardRules) -> dict[str, Any]:
         "columns": _columns(shown),
         "machinery": shown.machinery,
         "work": shown.work,
+        "most": MOST,
         "url": url,
         "share": share,
         "satisfaction": satisfaction,

@@ -104,13 +104,17 @@ def routes(console: Console) -> APIRouter:
     @router.get("/ratings")
     def ratings(request: Request, me: Reader) -> Response:
         params = request.query_params
-        if params.get("form") == "1":
+        asked = params.multi_items()
+        by_form = params.get("form") == "1"
+        if by_form:
             # A form sends every field; the address that people keep has those that say something.
-            kept = [(name, value) for name, value in params.multi_items() if value.strip() and name != "form"]
-            wanted, wrong = read_filters(kept, today_of(console))
-            if not wrong:
-                return RedirectResponse(f"/ratings?{wanted.query()}", 303)
-        filters, wrong = filters_of(console, request)
+            dropped = {"form", "hour_of"}
+            if not params.get("from") == params.get("to") == params.get("hour_of"):
+                dropped.add("hour")  # it was of the day that the page showed, and another range is wanted
+            asked = [(name, value) for name, value in asked if value.strip() and name not in dropped]
+        filters, wrong = read_filters(asked, today_of(console))
+        if by_form and not wrong:
+            return RedirectResponse(f"/ratings?{filters.query()}", 303)
         viewer, today = me.viewer, today_of(console)
         raw = {name: params.get(name, "")[:200] for name in _FIELDS}
         if not filters.told and not filters.number and "from" not in wrong and "to" not in wrong:

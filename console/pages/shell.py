@@ -371,6 +371,11 @@ def login_redirect(request: Request) -> Response:
     return RedirectResponse(f"/login{query}", 303)
 
 
+def by_script(request: Request) -> bool:
+    """Whether a script of ours asks (`X-Requested-With: fetch`): it is answered with a status, never led to a page."""
+    return request.headers.get("x-requested-with") == "fetch"
+
+
 def own_path(path: str) -> str | None:
     """A path of ours to go on to; None: it would lead elsewhere."""
     if not path.startswith("/") or path.startswith(("//", "/\\")) or any(ord(sign) < 32 for sign in path):

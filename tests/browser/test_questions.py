@@ -78,7 +78,7 @@ def test_what_has_not_reached_the_centre(asker: Asker) -> None:
 def test_which_replies_wait_for_a_person(asker: Asker) -> None:
     """Both kinds that do: an unclear one and a stranger's."""
     page = asker.page
-    asker.click(page.locator("#part-work").get_by_role("link", name="待处理回复"))
+    asker.click(page.locator("#part-work").get_by_role("link", name="全部待办"))
     unclear = next(case for case in CASES if case.level is None and case.replies)
     rows = page.locator("table.rows tbody tr")
     strangers = page.locator(".figure").filter(has=page.get_by_role("heading", name="无法对应"))

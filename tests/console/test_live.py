@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
+from queue import Queue
 from typing import Any
 
 import pytest
@@ -28,13 +30,15 @@ from console.pages.shell import Console
 from console.passwords import Passwords
 from console.people import disable_user
 from console.positions import Position, write_cursor
+from console.sessions import SessionRules, touch, watching_touch
 from console.viewer import ConsoleRole
 from intake.desk import Intake
 from models.clock import TurnedClock
 from models.database import EPOCH, Database
 from models.door import Door
+from models.ids import new_id
 from models.privacy import Keyring
-from models.tables import evaluations, feed, meta
+from models.tables import evaluations, feed, meta, sessions
 from models.terms import Satisfaction
 from server.health import HealthServer
 from tests.console.browser import Browser
@@ -339,6 +343,42 @@ def test_a_stream_ends_with_its_session_and_its_token(
             assert ended.raw() == b""
 
 
+def test_a_board_that_is_only_watched_stays_logged_in_for_as_long_as_a_session_lives(
+    browser: MakeBrowser, clock: TurnedClock, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its use is noted every few minutes, not at each look; a tab that was hidden meanwhile is logged out."""
+    monkeypatch.setattr(live, "CHECK", 0.1)
+    noted: Queue[datetime] = Queue()
+
+    def noting(unit: Any, now: datetime, session: Any) -> None:
+        touch(unit, now, session)
+        noted.put(now)
+
+    monkeypatch.setattr("console.pages.board.touch", noting)
+    watching, hidden = browser(ConsoleRole.SUPERVISOR, "ma"), browser(ConsoleRole.SUPERVISOR, "li")
+    with Stream(watching) as stream:
+        stream.next()
+        for _ in range(13):
+            clock.turn(timedelta(minutes=50))
+            assert noted.get(timeout=WAIT) == clock.now()
+        assert hidden.get("/").to == "/login"
+        assert watching.get("/").status == 200
+        seen_at = select(sessions.c.seen_at).order_by(sessions.c.seen_at.desc()).limit(1)
+        with database.read_engine.connect() as connection:
+            assert connection.execute(seen_at).scalar_one() == clock.now()
+        assert noted.empty()
+        clock.turn(timedelta(hours=2))  # its life is over, whoever looks
+        while (event := stream.next()).kind == "board":
+            pass
+        assert event.kind == "over"
+
+
+@pytest.mark.parametrize(("idle", "every"), [(120, 5), (20, 5), (8, 2), (1, 0.25)])
+def test_watching_is_noted_well_before_a_session_is_idle(idle: int, every: float) -> None:
+    rules = SessionRules(timedelta(minutes=idle), timedelta(hours=12))
+    assert watching_touch(rules) == timedelta(minutes=every)
+
+
 # ── trouble ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -363,6 +403,109 @@ def test_a_database_that_does_not_answer_is_told_and_then_everything_comes_again
         told = stream.next()
     assert told.lines == {rated: False}
     assert set(told.data["parts"]) == {"top", "levels", "channels", "hours", "machinery", "work"}
+
+
+def test_after_trouble_everything_comes_again_though_nothing_has_changed(
+    browser: MakeBrowser, rate: Rate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Boards that were open hear that it is over; one that is opened then gets a whole page, and none is wiped."""
+    broken = [False]
+    look = LiveBoards._look
+
+    def failing(self: LiveBoards, *arguments: Any) -> Any:
+        if broken[0]:
+            raise OperationalError("SELECT 1", {}, Exception("gone"))
+        return look(self, *arguments)
+
+    monkeypatch.setattr(LiveBoards, "_look", failing)
+    someone = browser(ConsoleRole.SUPERVISOR)
+    rate("a")
+    cursor = cursor_of(someone.get("/").text)
+    with Stream(someone, cursor=cursor) as old:
+        whole = old.next().data["parts"]
+        broken[0] = True
+        assert old.next().kind == "stalled"
+        with Stream(someone, cursor=cursor) as opened:  # meanwhile: what is known, and that it is not the latest
+            assert opened.next().data["parts"] == whole
+            assert opened.next().kind == "stalled"
+        broken[0] = False
+        told = old.next()
+        assert (told.kind, told.data["parts"], told.lines) == ("board", whole, {})
+        with Stream(someone, cursor=told.id) as new:
+            assert new.next().data["parts"] == whole
+
+
+def test_a_slow_answer_is_told_and_then_everything_comes_again(
+    browser: MakeBrowser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = threading.Event()
+    answers.set()
+    look = LiveBoards._look
+
+    def slow(self: LiveBoards, *arguments: Any) -> Any:
+        assert answers.wait(WAIT)
+        return look(self, *arguments)
+
+    monkeypatch.setattr(LiveBoards, "_look", slow)
+    monkeypatch.setattr(live, "STALL", 0.1)
+    with Stream(browser(ConsoleRole.SUPERVISOR)) as stream:
+        whole = stream.next().data["parts"]
+        answers.clear()
+        assert stream.next().kind == "stalled"
+        answers.set()
+        assert stream.next().data["parts"] == whole
+
+
+def test_a_board_that_cannot_be_told_what_it_missed_comes_back_later(
+    browser: MakeBrowser, rate: Rate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    someone = browser(ConsoleRole.SUPERVISOR)
+    cursor = cursor_of(someone.get("/").text)
+    rated = rate("a")
+
+    def gone(_connection: Any) -> str:
+        raise OperationalError("SELECT 1", {}, Exception("gone"))
+
+    with Stream(someone) as first:
+        first.next()  # the poller has the epoch by now
+        with monkeypatch.context() as patched:
+            patched.setattr(live, "read_epoch", gone)
+            with Stream(someone, cursor=cursor) as stream:
+                assert stream.next().kind == "stalled"
+                assert stream.raw() == b""
+        with Stream(someone, cursor=cursor) as stream:
+            assert stream.next().lines == {rated: False}
+
+
+# ── what no longer counts ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_bad_rating_that_another_one_replaces_is_taken_off(
+    browser: MakeBrowser, rate: Rate, database: Database
+) -> None:
+    """A case is rated anew: its line goes. A call that was rated with it stays, and then the line stays."""
+    alone, with_call = rate("a", 1), rate("b", 1, case_no="GD-1", closed=True)
+    with database.read_engine.connect() as connection:
+        of_case = connection.execute(select(evaluations).where(evaluations.c.subject_kind == "case")).one()
+        of_call = connection.execute(select(evaluations).where(evaluations.c.rating_id == alone)).one()
+    assert of_case.rating_id == with_call
+    with Stream(browser(ConsoleRole.SUPERVISOR)) as stream:
+        cursor = stream.next().id
+        with database.write_engine.begin() as connection:
+            for row in (of_case, of_call):
+                connection.execute(update(evaluations).where(evaluations.c.id == row.id).values(effective=False))
+                again = dict(row._mapping) | {
+                    "id": new_id(), "rating_id": new_id(), "assess_number": 2, "satisfaction": 5, "effective": True
+                }  # fmt: skip
+                connection.execute(evaluations.insert().values(**again))
+                connection.execute(
+                    feed.insert().values(kind="evaluation", subject_id=row.subject_id, assess_number=2, at=START)
+                )
+        [*_, told] = stream.until(with_call)
+    assert told.data["gone"] == [alone]
+    assert "GD-1" not in told.data["lines"][0]["html"]
+    with Stream(browser(ConsoleRole.SUPERVISOR, "li"), cursor=cursor) as stream:  # and one that missed it
+        assert stream.next().data["gone"] == [alone]
 
 
 def test_midnight_begins_a_new_day(browser: MakeBrowser, rate: Rate, clock: TurnedClock) -> None:

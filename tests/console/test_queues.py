@@ -8,11 +8,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from config.keymap import KeyMap
 from config.settings import Settings, SmsSection
 from console.auditing import Action
+from console.board_state import Sight, _told_minutes, read_work
 from console.pages.shell import Console
 from console.passwords import Passwords
 from console.queues import queue_counts
@@ -27,6 +28,7 @@ from models.ids import new_id
 from models.privacy import Keyring
 from models.tables import (
     audit,
+    cases,
     evaluations,
     messages,
     meta,
@@ -284,6 +286,66 @@ def test_counts_are_those_of_the_viewer(database: Database, stand: Stand) -> Non
     assert told == [(2, 1, 1, 1, 4), (1, 1, 0, 0, 2), (1, 0, 0, 0, 1)]
     assert found[0].replies[QueueReason.UNMATCHED].oldest == START
     assert found[0].replies[QueueReason.TOO_LATE].oldest is None
+
+
+def of_page(text: str) -> dict[str, str]:
+    """The counts of the page of all queues, by where they lead."""
+    return dict(re.findall(r'<p class="value"><a (?:class="muted" )?href="([^"]+)">([^<]+)<', text))
+
+
+def of_board(text: str) -> dict[str, str]:
+    part = text[text.index('<ul class="work">') :]
+    lines = re.findall(r'<li><a href="([^"]+)">(.*?)</li>', part[: part.index("</ul>")])
+    return {address: re.sub(r"<[^>]*>", " ", line).split()[-1] for address, line in lines}
+
+
+def test_the_boards_queues_are_those_of_the_pages(
+    browser: MakeBrowser, stand: Stand, database: Database, clock: TurnedClock
+) -> None:
+    """As many as where its link leads: what is handled, withdrawn or another's is not counted. Of each also the age of
+    the oldest, and how many nobody has taken."""
+    record = stand.record
+    stand.of_case(case_no="GD-1", dept_code="X")
+    theirs = stand.waits(words("你好"))
+    stand.waits(words("谢谢"))
+    stand.letter(dept_code="Y")
+    handled = stand.failure(dept_code="Y")
+    stand.failure(case_no="GD-7", dept_code="Y")
+    record.change(messages, handled, handled_at=START)
+    record.case("GD-3", provisional=True, dept_code="Y")
+    withdrawn = record.case("GD-4", provisional=True, dept_code="Y")
+    record.write(update(cases).where(cases.c.subject_id == withdrawn).values(withdrawn_at=START))
+    record.write(insert(work_owners).values(kind="reply", item_id=theirs, owner="user:li", taken_at=START))
+    clock.turn(DAY + timedelta(minutes=7))
+    ma = browser(SUPERVISOR)
+    board = of_board(ma.get("/").text)
+    assert board == {address: n for address, n in of_page(ma.get("/queues").text).items() if n != "0"}
+    assert board["/queues/failures"] == "1"
+    page = ma.get("/").text
+    assert "最早 24 小时前" in page
+    assert "1 项无人领取" in page
+    with database.read_engine.connect() as connection:
+        work = read_work(connection, clock.now(), Sight(SUPERVISOR))
+        own = read_work(connection, clock.now(), Sight(DEPARTMENT, ("X",)))
+        nothing = read_work(connection, clock.now(), Sight(DEPARTMENT))
+    a_day = 24 * 60
+    assert [(one.reason or one.name, one.n, one.minutes, one.free) for one in work.queues] == [
+        (QueueReason.UNMATCHED, 2, a_day, 1),
+        (QueueReason.UNCLEAR, 1, a_day, 1),
+        ("letters", 1, a_day, 1),
+        ("failures", 1, a_day, 1),
+        ("deadlines", 1, work.queues[-1].minutes, 1),
+    ]
+    assert [(one.reason, one.n) for one in own.queues] == [(QueueReason.UNCLEAR, 1)]
+    assert [(one.name, one.n) for one in nothing.queues] == [("replies", 0)]
+
+
+@pytest.mark.parametrize(
+    ("age", "minutes"),
+    [(-1, 0), (0, 0), (119, 119), (121, 120), (179, 120), (2879, 2820), (2880, 2880), (4319, 2880), (4320, 4320)],
+)
+def test_an_age_is_no_more_exact_than_it_is_told(age: int, minutes: int) -> None:
+    assert _told_minutes(timedelta(minutes=age, seconds=59 if age >= 0 else 0)) == minutes
 
 
 # ── replies ───────────────────────────────────────────────────────────────────────────────────────────────────────────
