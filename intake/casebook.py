@@ -44,6 +44,7 @@ from models.tables import (
     ratings,
 )
 from models.terms import (
+    AuditAction,
     Channel,
     DefaultReason,
     InvitationState,
@@ -733,9 +734,10 @@ class CaseBook:
         self._feed.append(("evaluation", *key, now))
         case.evaluated = Origin.CITIZEN
 
-    def audit(self, row: tuple[str, datetime, str, str, str | None, str | None]) -> None:
+    def audit(self, row: tuple[str, datetime, str, AuditAction, str | None, str | None]) -> None:
         """id, at, actor, action, subject, detail."""
-        self._audit.append(row)
+        own_id, at, actor, action, *rest = row
+        self._audit.append((own_id, at, actor, action.value, *rest))
 
     def store(self, rules: CaseRules, now: datetime) -> None:
         unit = self.unit

@@ -37,7 +37,7 @@ from models.clock import Clock
 from models.door import Door, Priority, Unit
 from models.ids import new_id
 from models.privacy import Keyring
-from models.terms import DefaultReason, InvitationState, Origin, SubjectKind
+from models.terms import AuditAction, DefaultReason, InvitationState, Origin, SubjectKind
 
 __all__ = ["AT_ONCE", "CaseDesk", "CaseRules", "PatchCase", "PostCase", "Poster", "Verdict", "WithdrawCase"]
 
@@ -263,7 +263,7 @@ class PostCase:
             return _refused(
                 self.key.case_no, 409, Problem("phone", "is not that of the batch or theme; it holds one citizen's")
             )
-        action = "case.posted" if case is None else "case.completed"
+        action = AuditAction.CASE_POSTED if case is None else AuditAction.CASE_COMPLETED
         # It says its area itself, so that who sees by area sees the same of case and evaluation.
         content = _in_area(self.content, self.rules)
         due = self.rules.deadlines.due(days, self.content.closed_at, self.content.area_code, self.now)
@@ -385,7 +385,7 @@ class PatchCase:
         self._ask_anew(book, case, before, number)
         book.remind(case)
         detail = ", ".join([*(["phone"] if moved else []), *changed])
-        book.audit((self.ids.audit, self.now, self.poster.actor, "case.patched", case.subject_id, detail))
+        book.audit((self.ids.audit, self.now, self.poster.actor, AuditAction.CASE_PATCHED, case.subject_id, detail))
         return _verdict(case, 200, self.now)
 
     def _objection(self, book: CaseBook, case: KnownCase, content: CaseContent, number: NumberRow) -> Problem | None:
@@ -473,7 +473,7 @@ class WithdrawCase:
             case.default_at = None
             if case.evaluated is None and case.default_reason is None:
                 case.default_reason = DefaultReason.WITHDRAWN
-            book.audit((self.ids.audit, self.now, self.poster.actor, "case.withdrawn", case.subject_id, None))
+            book.audit((self.ids.audit, self.now, self.poster.actor, AuditAction.CASE_WITHDRAWN, case.subject_id, None))
         return _verdict(case, 200, self.now)
 
 

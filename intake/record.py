@@ -53,6 +53,7 @@ from models.tables import (
 )
 from models.terms import (
     Actor,
+    AuditAction,
     CallOutcome,
     Channel,
     InvitationState,
@@ -898,8 +899,8 @@ class Record:
             )
         )
 
-    def audit(self, told: Told, action: str, subject_id: str, detail: str | None = None) -> None:
-        self.inserts[_AUDIT].append((told.ids.audit, told.now, Actor.IVR.value, action, subject_id, detail))
+    def audit(self, told: Told, action: AuditAction, subject_id: str, detail: str | None = None) -> None:
+        self.inserts[_AUDIT].append((told.ids.audit, told.now, Actor.IVR.value, action.value, subject_id, detail))
 
     def store(self) -> None:
         unit = self.unit

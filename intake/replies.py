@@ -51,6 +51,7 @@ from models.tables import (
 )
 from models.terms import (
     Actor,
+    AuditAction,
     Channel,
     InvitationState,
     MessageKind,
@@ -294,7 +295,7 @@ class Wave:
             self._opt_out(command, row)
         if decision.opt_in and row.number_hash is not None:
             self.rows.opted_in.append((row.number_hash, row.created_at))
-            self._audit(command, "opt_out.ended", None, f"message {command.message_id}")
+            self._audit(command, AuditAction.OPT_OUT_ENDED, None, f"message {command.message_id}")
         if decision.answer is not None:
             self._answer(command, row, known, decision)
         note = decision.note
@@ -369,7 +370,7 @@ class Wave:
         note_invitation(self.unit, -1, invitation)
         self.unit.deltas.invitation(1, whose, asked_at, asked_by, responded=True)
         self.rows.rated.append((known.id, rating_id, asked_at, asked_by, *asked_values(whose), now))
-        self._audit(command, "rating.stored", given[0][0].row.subject_id, "late" if decision.late else None)
+        self._audit(command, AuditAction.RATING_STORED, given[0][0].row.subject_id, "late" if decision.late else None)
         return bool(pushed) and not decision.hold
 
     def _evaluate(
@@ -450,7 +451,7 @@ class Wave:
         elif self._opt_outs[hash_, "citizen"] is not None:
             self.rows.opted_out_again.append((hash_, row.created_at))
         self.rows.muted.append((hash_, command.now))
-        self._audit(command, "opt_out.stored", None, f"message {command.message_id}")
+        self._audit(command, AuditAction.OPT_OUT_STORED, None, f"message {command.message_id}")
 
     def _answer(self, command: TakeReply, row: Any, known: KnownInvitation | None, decision: Decision) -> None:
         kind, now = decision.answer, command.now
@@ -505,8 +506,8 @@ class Wave:
         ).scalars()
         return " ".join(found)
 
-    def _audit(self, command: TakeReply, action: str, subject_id: str | None, detail: str | None) -> None:
-        self.rows.audit.append((new_id(), command.now, Actor.SMS.value, action, subject_id, detail))
+    def _audit(self, command: TakeReply, action: AuditAction, subject_id: str | None, detail: str | None) -> None:
+        self.rows.audit.append((new_id(), command.now, Actor.SMS.value, action.value, subject_id, detail))
 
 
 def _number_of(row: Any) -> StoredNumber:

@@ -11,6 +11,7 @@ from console.pages.dates import read_day
 from console.pages.shell import Console, NavItem
 from console.sessions import Session
 from console.viewer import ConsoleRole
+from models.terms import AuditAction
 
 __all__ = ["NAV", "routes"]
 
@@ -21,7 +22,8 @@ _LONGEST = 100
 
 def routes(console: Console) -> APIRouter:
     router = APIRouter()
-    actions = {action.value: console.texts.of("action", action) for action in Action}
+    by_people = {action.value: console.texts.of("action", action) for action in (*Action, AuditAction.CLOCK_ACCEPTED)}
+    by_all = by_people | {action.value: console.texts.of("action", action) for action in AuditAction}
 
     @router.get("/audit")
     def audit(request: Request, _me: Annotated[Session, Depends(console.signed_in(ConsoleRole.AUDITOR))]) -> Response:
@@ -42,6 +44,7 @@ def routes(console: Console) -> APIRouter:
             asked["machines"] == "1",
         )
         cursor = request.query_params.get("cursor")
+        actions = by_all if filters.machines or filters.action in by_all.keys() - by_people.keys() else by_people
         page = console.read(lambda connection: audit_page(connection, filters, cursor, _ROWS))
         return console.page(
             request, "audit.html", here="audit", asked=asked, actions=actions, rows=page.rows, cursor=page.cursor

@@ -24,7 +24,7 @@ from console.pages.shell import (
 )
 from console.passwords import TooBusy
 from console.people import User
-from console.sessions import begin_attempt, end_session, note_failure, open_session
+from console.sessions import begin_attempt, drop_attempt, end_session, note_failure, open_session
 
 __all__ = ["routes"]
 
@@ -49,7 +49,8 @@ def routes(console: Console) -> APIRouter:
         name, password, address = form["name"][:_LONGEST], form.raw("password"), address_of(request)
         now = console.clock.now()
         attempt = console.write(lambda unit: begin_attempt(unit, now, name, address))
-        if attempt.id is None:
+        attempt_id = attempt.id
+        if attempt_id is None:
             seconds = int(attempt.wait.total_seconds())
             answer = _page(console, request, form["next"], name, "wait", status=429, seconds=seconds)
             answer.headers["Retry-After"] = str(seconds)
@@ -58,11 +59,12 @@ def routes(console: Console) -> APIRouter:
         try:
             right = console.passwords.matches(user.password_hash if user else None, password)
         except TooBusy:
+            console.write(lambda unit: drop_attempt(unit, attempt_id))
             return _page(console, request, form["next"], name, "busy", status=503)
         if user is None or not right or user.disabled_at is not None:
             console.write(lambda unit: note_failure(unit, console.clock.now(), user, address))
             return _page(console, request, form["next"], name, "wrong", status=401)
-        return _admit(request, user, password, attempt.id, form["next"])
+        return _admit(request, user, password, attempt_id, form["next"])
 
     def _admit(request: Request, user: User, password: str, attempt_id: str, back: str) -> Response:
         new_hash = _fresh_hash(console, user, password)

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse
 from starlette.responses import Response
 
-from console.masking import mask_words
+from console.masking import bytes_hold_number, holds_number, mask_words
 from console.pages.shell import Console, Form, NavItem, Refused, Unavailable, query_string
 from console.queues import (
     QueueTools,
@@ -255,6 +255,13 @@ def routes(console: Console) -> APIRouter:
 
     # ── one reply ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def undecoded(reply: Reply) -> tuple[bytes, list[tuple[str, str]]]:
+        """The bytes of a reply without a text, and what they may mean."""
+        if not reply.parts or console.queues is None:
+            return b"", []
+        body = console.queues.body_of(reply.parts)
+        return body, console.queues.decodings(body)
+
     def reply_page(
         request: Request, me: Session, reply_id: str, result: Done | None = None, status: int = 200
     ) -> Response:
@@ -273,9 +280,11 @@ def routes(console: Console) -> APIRouter:
         if found is None:
             raise Refused(404)
         reply, chosen = found
-        body = b""
-        if reply.parts and console.queues is not None:
-            body = console.queues.body_of(reply.parts)
+        body, decodings = undecoded(reply)
+        hidden = bytes_hold_number(body) if body else reply.text != reply.plain
+        if body and hidden:
+            # What shows no number in one coding gives it away in another: only where it is seen can it be masked.
+            decodings = [(name, mask_words(text) or "") for name, text in decodings if holds_number(text)]
         return console.page(
             request,
             "queue_reply.html",
@@ -285,7 +294,8 @@ def routes(console: Console) -> APIRouter:
             candidates=chosen,
             sought=sought,
             body=body.hex(" "),
-            decodings=console.queues.decodings(body) if body and console.queues is not None else [],
+            hidden=hidden,
+            decodings=decodings,
             ways=ways_of(WorkKind.REPLY, reply.queue),
             needs_note=[how.value for how in ways_of(WorkKind.REPLY, reply.queue) if needs_note(WorkKind.REPLY, how)],
             assignable=reply.queue in ASSIGNABLE and reply.plain is not None,

@@ -20,6 +20,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qs, quote, urlencode
@@ -38,6 +39,7 @@ from console.charts import Charts
 from console.directory import Directory
 from console.live import LiveBoards
 from console.pages.assets import Assets
+from console.pages.audit_words import told_detail, told_fault
 from console.pages.board_parts import BoardParts
 from console.pages.catalogue import Catalogue
 from console.pages.options import RatingsOptions
@@ -406,6 +408,8 @@ def _environment(console: Console) -> jinja2.Environment:
         hotline=console.hotline,
         levels=tuple(sorted(Satisfaction, reverse=True)),
         query=query_string,
+        told_detail=partial(told_detail, console.texts),
+        told_fault=partial(told_fault, console.texts),
     )
     environment.filters.update(moment=_moment, clock=_clock_time, day=_day, number=_number, percent=_percent)
     return environment

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -228,6 +229,56 @@ def test_numbers_are_masked_in_columns_and_words(browser: MakeBrowser, stand: St
         assert "139****0009" in text
         assert "13900000009" not in text
         assert "13800138000" not in text
+
+
+UNDECODED = "打我13800138000"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(UNDECODED.encode("gb18030"), id="GB18030"),
+        pytest.param(UNDECODED.encode("utf-8"), id="UTF-8"),
+        pytest.param(UNDECODED.encode("utf-16-be"), id="UCS2"),
+        pytest.param("打我１３８００１３８０００".encode("gb18030"), id="full width"),
+        pytest.param("打我１３８００１３８０００".encode("gb18030") + b"\xff", id="full width, damaged"),
+        pytest.param(b"\x00" + UNDECODED.encode("utf-16-le"), id="UCS2, out of step"),
+    ],
+)
+def test_numbers_are_masked_in_what_cannot_be_decoded_until_somebody_says_why(
+    browser: MakeBrowser, stand: Stand, body: bytes
+) -> None:
+    message = stand.record.stored(raw=STRANGER, body=body, data_coding=8)
+    stand.record.take(message, UNREADABLE)
+    ma = browser(SUPERVISOR)
+    page = ma.get(f"/queues/replies/{message}").text
+    digits = "13800138000"
+    assert digits not in unicodedata.normalize("NFKC", page)
+    assert digits not in re.sub("[^0-9]", "", "".join(re.findall("<dd>([^<]*)</dd>", page)))
+    assert body.hex(" ")[-30:] not in page
+    assert "原文要填写理由后查看" in page
+    assert not [one for one in stand.people() if one[1] == "words.revealed"]
+    short = ma.send("/reveal", f"/queues/replies/{message}", kind="words", id=message, reason="看")
+    assert (short.status, body.hex(" ") in short.text) == (422, False)
+    shown = ma.send("/reveal", f"/queues/replies/{message}", kind="words", id=message, reason="回访 13900001111 核实")
+    assert (shown.status, body.hex(" ") in shown.text) == (200, True)
+    assert [one[1:] for one in stand.people() if one[1] == "words.revealed"] == [
+        ("words.revealed", "回访 139****1111 核实")
+    ]
+
+
+def test_the_words_of_a_reply_are_for_supervisors_who_see_it(browser: MakeBrowser, stand: Stand) -> None:
+    message = stand.waits(words("打我13800138000"))
+    ma = browser(SUPERVISOR)
+    shown = ma.send("/reveal", f"/queues/replies/{message}", kind="words", id=message, reason="回访核实")
+    assert "打我13800138000" in shown.text
+    narrow = browser(SUPERVISOR, "bai", depts=["X"])
+    department = browser(DEPARTMENT, depts=["X"])
+    for someone in (narrow, department):
+        refused = someone.send(
+            "/reveal", f"/reveal?kind=words&id={message}", kind="words", id=message, reason="回访核实"
+        )
+        assert (refused.status, "13800138000" in refused.text) == (404, False)
 
 
 def test_what_cannot_be_decoded_is_shown_as_bytes_and_in_what_fits(browser: MakeBrowser, stand: Stand) -> None:
