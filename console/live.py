@@ -329,7 +329,7 @@ class LiveBoards:
                 if look_slowly:
                     slow = began
                 if self._tell(found):
-                    published = began
+                    published = loop.time()
             if began - checked >= CHECK:
                 checked = began
                 await self._end_those_over()
