@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal_column, or_, select, text
 
 from console.masking import mask_words
-from console.viewer import ConsoleRole, Viewer, visible
+from console.viewer import ConsoleRole, Viewer, visible, wholly_visible
 from intake.conversation import Heard
 from intake.deadlines import DeadlineRules
 from intake.inbound import INCOMPLETE
@@ -70,6 +70,7 @@ __all__ = [
     "read_reply",
     "replies_page",
     "send_again",
+    "settles",
 ]
 
 MOST = 10_000
@@ -113,7 +114,14 @@ def person_of(viewer: Viewer) -> Person:
         invitations=visible(viewer, invitations),
         evaluations=visible(viewer, evaluations),
         cases=visible(viewer, cases),
+        whole=wholly_visible(viewer),
+        settles=settles(viewer),
     )
+
+
+def settles(viewer: Viewer) -> bool:
+    """Whether they may say what a reply was: it may be about the department that handles it."""
+    return viewer.role is ConsoleRole.SUPERVISOR
 
 
 # ── counts ────────────────────────────────────────────────────────────────────────────────────────────────────────────

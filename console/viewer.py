@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, false, or_, select, true
+from sqlalchemy import ColumnElement, Table, and_, false, func, or_, select, true
 
 from models.tables import calls, cases, evaluations, invitation_members, invitations, messages, ratings
 
-__all__ = ["ConsoleRole", "Viewer", "may_see", "narrowed", "visible"]
+__all__ = ["ConsoleRole", "Viewer", "may_see", "narrowed", "visible", "wholly_visible"]
 
 
 class ConsoleRole(StrEnum):
@@ -109,6 +109,24 @@ def visible(viewer: Viewer, table: Table) -> ColumnElement[bool]:
             for subject in (cases, calls)
         )
     )
+
+
+def wholly_visible(viewer: Viewer) -> ColumnElement[bool]:
+    """The condition of the invitations of which a viewer may see every call and case."""
+    hidden = (
+        select(invitation_members.c.subject_id)
+        .outerjoin(cases, cases.c.subject_id == invitation_members.c.subject_id)
+        .outerjoin(calls, calls.c.subject_id == invitation_members.c.subject_id)
+        .where(
+            invitation_members.c.invitation_id == invitations.c.id,
+            ~or_(
+                and_(cases.c.subject_id.is_not(None), func.coalesce(visible(viewer, cases), false())),
+                and_(calls.c.subject_id.is_not(None), func.coalesce(visible(viewer, calls), false())),
+            ),
+        )
+        .correlate(invitations)
+    )
+    return and_(visible(viewer, invitations), ~hidden.exists())
 
 
 def may_see(viewer: Viewer, dept_code: str | None, area_code: str | None) -> bool:

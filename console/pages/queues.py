@@ -1,6 +1,6 @@
 """待办: what waits for a person, and what people do with it. Works without a script; each list is one form.
 
-Supervisors have all queues, departments the replies that belong to their own cases and calls.
+Supervisors have all queues, departments the replies that belong to their own cases and calls, to take and to ask back.
 """
 
 import re
@@ -27,6 +27,7 @@ from console.queues import (
     read_reply,
     replies_page,
     send_again,
+    settles,
 )
 from console.sessions import Session
 from console.viewer import ConsoleRole
@@ -55,6 +56,7 @@ _OF_FAILURES = ways_of(WorkKind.FAILURE, None)
 _ID = re.compile(r"[0-9a-f]{32}")
 _LONGEST_SOUGHT = 200
 _REREADS = 3
+_NOT_ASKED = frozenset({QueueReason.MISTAKEN})
 _WORK_ORDER = re.compile(r"[\w\-./#]{1,64}")
 _LISTS = {
     WorkKind.REPLY: "/queues/replies",
@@ -114,6 +116,7 @@ def routes(console: Console) -> APIRouter:
             ways=ways_of(WorkKind.REPLY, reason),
             actor=me.viewer.actor,
             all_queues=me.viewer.role in _ALL,
+            settles=settles(me.viewer),
             **_told(request, results),
         )
 
@@ -298,8 +301,10 @@ def routes(console: Console) -> APIRouter:
             decodings=decodings,
             ways=ways_of(WorkKind.REPLY, reply.queue),
             needs_note=[how.value for how in ways_of(WorkKind.REPLY, reply.queue) if needs_note(WorkKind.REPLY, how)],
-            assignable=reply.queue in ASSIGNABLE and reply.plain is not None,
-            askable=reply.queue is not QueueReason.MISTAKEN,
+            settles=settles(me.viewer),
+            mistaken=reply.queue is QueueReason.MISTAKEN,
+            assignable=reply.queue in ASSIGNABLE and reply.plain is not None and settles(me.viewer),
+            askable=reply.queue not in _NOT_ASKED and (settles(me.viewer) or reply.queue is not QueueReason.PRESSURE),
             actor=me.viewer.actor,
             result=result,
             problem=getattr(request.state, "problem", ""),

@@ -165,7 +165,7 @@ def test_supervisors_see_every_list_and_departments_replies_alone(browser: MakeB
 
 
 def test_a_department_has_its_own_replies_and_nobody_elses(browser: MakeBrowser, stand: Stand) -> None:
-    own, own_invitation = stand.of_case("收到了", case_no="GD-1", dept_code="X")
+    own, _ = stand.of_case("收到了", case_no="GD-1", dept_code="X")
     record = stand.record
     foreign_invitation = record.invite(
         record.case("GD-2", dept_code="Y", raw="13800000002"), code="08", raw="13800000002", clarified_at=START - DAY
@@ -184,13 +184,68 @@ def test_a_department_has_its_own_replies_and_nobody_elses(browser: MakeBrowser,
         assert (answer.status, stand.message(hidden).handled_at) == (409, None)
     page = them.get(f"/queues/replies/{own}?case=GD-2")
     assert foreign_invitation not in page.text
-    refused = do(them, own, what="assign", invitation=foreign_invitation)
+    refused = do(them, own, what="ask", invitation=foreign_invitation)
     assert refused.status == 409
     assert "没有这个邀请" in alert(refused)
     for path in LISTS[2:]:
         assert send(them, path, f"/queues/replies/{own}", own, what="take").status == 403
-    assert do(them, own, what="assign", invitation=own_invitation).status == 303
-    assert record.one(remarks).text == "收到了"
+    assert do(them, own, what="take").status == 303
+
+
+def test_what_a_reply_was_is_not_said_by_the_department_that_it_may_be_about(
+    browser: MakeBrowser, stand: Stand
+) -> None:
+    own, invitation = stand.of_case("收到了", dept_code="X")
+    them = browser(DEPARTMENT, depts=("X",))
+    for path in (f"/queues/replies/{own}", "/queues/replies?kind=unclear"):
+        page = them.get(path)
+        assert "由班长归入邀请或办结" in page.text
+        assert not re.search(r'value="(dismiss|assign)"', page.text)
+    for what in ({"what": "assign", "invitation": invitation}, {"what": "dismiss", "how": "harassment"}):
+        refused = do(them, own, **what)
+        assert (refused.status, "由班长办结" in alert(refused)) == (409, True)
+    assert (stand.message(own).handled_at, stand.record.rows(remarks)) == (None, [])
+    assert do(them, own, what="take").status == 303
+    ma = browser(SUPERVISOR)
+    assert do(ma, own, what="take_over").status == 303
+    assert do(ma, own, what="assign", invitation=invitation).status == 303
+    assert stand.record.one(remarks).text == "收到了"
+
+
+@pytest.mark.parametrize(("pressure", "status"), [(False, 303), (True, 409)])
+def test_a_department_asks_once_more_but_not_whom_somebody_made_rate(
+    browser: MakeBrowser, stand: Stand, pressure: bool, status: int
+) -> None:
+    own, invitation = stand.of_case("收到了", dept_code="X")
+    if pressure:
+        stand.record.write(messages.update().where(messages.c.id == own).values(queue=QueueReason.PRESSURE.value))
+    them = browser(DEPARTMENT, depts=("X",))
+    assert ('value="ask"' in them.get(f"/queues/replies/{own}").text) is not pressure
+    assert do(them, own, what="ask", invitation=invitation).status == status
+
+
+def test_a_level_that_counts_for_others_too_is_assigned_by_who_sees_them(browser: MakeBrowser, stand: Stand) -> None:
+    record = stand.record
+    invitation = record.invite(record.case("GD-1", dept_code="X"), record.case("GD-2", dept_code="Y"))
+    message = stand.waits(level(1, text="5"))
+    record.write(messages.update().where(messages.c.id == message).values(invitation_id=invitation))
+    narrow, whole = browser(SUPERVISOR, "bai", depts=("X",)), browser(SUPERVISOR, "ma")
+    refused = do(narrow, message, what="assign", invitation=invitation)
+    assert (refused.status, "看不到的来电或工单" in alert(refused)) == (409, True)
+    assert record.rows(evaluations) == []
+    assert do(whole, message, what="assign", invitation=invitation).status == 303
+    assert len(record.rows(evaluations)) == 2
+
+
+def test_of_another_departments_rating_nothing_is_seen(browser: MakeBrowser, stand: Stand) -> None:
+    """Even where case and evaluation should ever differ."""
+    own, _ = stand.of_case("收到了", dept_code="X")
+    [case] = stand.record.rows(cases)
+    stand.record.rated(case.subject_id, 1)
+    page = f"/queues/replies/{own}"
+    for dept, seen in (("Y", False), ("X", True)):
+        stand.record.write(evaluations.update().values(dept_code=dept))
+        assert ("level-1" in browser(DEPARTMENT, f"d{dept}", depts=("X",)).get(page).text) is seen
 
 
 @pytest.mark.parametrize("path", ["/queues/replies", "/queues/letters", "/queues/deadlines", "/queues/failures"])
