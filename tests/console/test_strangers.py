@@ -8,7 +8,7 @@ import pytest
 
 from console import api
 from console.limits import STRANGERS, Strangers
-from console.tokens import Scope
+from console.tokens import Scope, find_token
 from server.health import HealthServer
 from tests.console.conftest import Client, Hand, MakeToken
 
@@ -53,11 +53,10 @@ def test_the_api_looks_up_no_more_of_them(
     good = Client(server.address, token("desk", Scope.INTAKE))
     assert good.case("GD-1").status == 404
     looked: list[str] = []
-    find = api.find_token
 
     def counted(connection: Any, secret: str) -> Any:
         looked.append(secret)
-        return find(connection, secret)
+        return find_token(connection, secret)
 
     monkeypatch.setattr(api, "find_token", counted)
     bad = Client(server.address, "hy_guess")
