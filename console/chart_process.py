@@ -51,7 +51,7 @@ def make(chart: dict[str, Any]) -> str:
 def _drawn(chart: dict[str, Any]) -> dict[str, Any]:
     import altair
 
-    bars = [one | {"href": _OURS + one["href"], "told": _told(one)} for one in chart["bars"]]
+    bars = [one | {"href": _OURS + one["href"], "told": _told(one, chart["few"])} for one in chart["bars"]]
     labels = list(dict.fromkeys(one["label"] for one in bars))
     data: Any = {"values": bars}
     base = altair.Chart(data)
@@ -88,11 +88,11 @@ def _drawn(chart: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-def _told(bar: dict[str, Any]) -> str:
+def _told(bar: dict[str, Any], few: str) -> str:
     """What a screen reader says of a bar."""
     value = bar["value"]
     rate = bar["low"] is not None
-    shown = "样本不足" if value is None else f"{value:.1%}" if rate else f"{value:g}"
+    shown = few if value is None else f"{value:.1%}" if rate else f"{value:g}"
     return " ".join(filter(None, (bar["label"], bar["part"], shown, f"n={bar['n']}" if bar["n"] is not None else "")))
 
 

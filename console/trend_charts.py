@@ -13,32 +13,33 @@ from typing import Any
 from console.charts import Bar, Chart, ChartKind
 from console.figures import WHOLE, By, Period, Reason, Row, Slice, ratings_query
 from console.formulas import Rate
+from console.pages.catalogue import Catalogue
 from console.spans import period_of, span_label
 from models.terms import Channel, Origin, Satisfaction, SubjectKind
 
 __all__ = ["levels_by_day", "reason_address", "reasons_given", "responses", "satisfactions"]
 
 _RATINGS = "/ratings"
-_UNTOLD = "未注明"
-_NO_REASON = "未说明原因"
 _WORST_FIRST = tuple(reversed(Satisfaction))
 Named = Callable[[str], str]
 
 
 def levels_by_day(rows: Sequence[Row], kind: SubjectKind, part: Slice = WHOLE) -> Chart:
     """按日评价: real ratings of one kind, by day or by spans, their levels on one another, the bad ones lowest."""
+    texts = Catalogue.load()
     bars = [
         Bar(
             span_label(span),
             row.figures.of(kind).levels[level],
             _address(span, part, satisfaction=level.value, origin=Origin.CITIZEN.value, kind=kind.value),
-            part=level.chinese,
+            part=texts.of("level", level),
         )
         for row in rows
         for span in (period_of(row.key),)
         for level in sorted(_WORST_FIRST)
     ]
-    return Chart(ChartKind.STACKED, "按日评价", tuple(bars), tuple(level.chinese for level in sorted(_WORST_FIRST)))
+    parts = tuple(texts.of("level", level) for level in sorted(_WORST_FIRST))
+    return Chart(ChartKind.STACKED, texts("chart.levels"), tuple(bars), parts)
 
 
 def satisfactions(
@@ -55,24 +56,27 @@ def satisfactions(
     bars = [
         _rate(row.key, row.figures.of(kind).satisfaction(satisfied_from), period, by, part, named, kind) for row in rows
     ]
-    return Chart(ChartKind.RATES, "满意率", tuple(bars))
+    texts = Catalogue.load()
+    return Chart(ChartKind.RATES, texts("chart.satisfaction"), tuple(bars), few=texts("chart.few"))
 
 
 def responses(rows: Sequence[Row], period: Period, by: By, *, part: Slice = WHOLE, named: Named = str) -> Chart:
     """参评率, to stand beside the satisfaction: how many of those asked it speaks for."""
     bars = [_rate(row.key, row.figures.response, period, by, part, named, None) for row in rows]
-    return Chart(ChartKind.RATES, "参评率", tuple(bars))
+    texts = Catalogue.load()
+    return Chart(ChartKind.RATES, texts("chart.response"), tuple(bars), few=texts("chart.few"))
 
 
 def reasons_given(
     found: Sequence[Reason], period: Period, kind: SubjectKind, *, part: Slice = WHOLE, named: Named = str
 ) -> Chart:
     """评价原因: how often each was given; a click leads to the ratings with it."""
+    texts = Catalogue.load()
     bars = [
-        Bar(named(one.code) if one.code else _NO_REASON, one.n, reason_address(one, period, kind, part))
+        Bar(named(one.code) if one.code else texts("chart.no_reason"), one.n, reason_address(one, period, kind, part))
         for one in found
     ]
-    return Chart(ChartKind.BARS, "评价原因", tuple(bars))
+    return Chart(ChartKind.BARS, texts("chart.reasons"), tuple(bars))
 
 
 def reason_address(one: Reason, period: Period, kind: SubjectKind, part: Slice = WHOLE) -> str:
@@ -89,7 +93,7 @@ def _rate(key: str, rate: Rate, period: Period, by: By, part: Slice, named: Name
     else:
         told: dict[str, Any] = {by.value: Channel(key) if by is By.CHANNEL else key}
         part = replace(part, **told)
-        label = named(key) if key else _UNTOLD
+        label = named(key) if key else Catalogue.load()("trends.untold")
     interval = rate.interval
     low, high = (None, None) if interval is None else (interval.low, interval.high)
     return Bar(label, rate.value, _address(period, part, **more), n=rate.n, low=low, high=high)

@@ -15,6 +15,7 @@ import csv
 import io
 import tempfile
 import time
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -42,7 +43,8 @@ _SCAN = 20_000
 _LONGEST = 32_000
 """Characters in a cell; a sheet takes 32,767."""
 _COPIED = 256 * 1024
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\u2212")
+"""With the minus sign; those of full width, and small ones, are these after NFKC."""
 _WIDTHS = {"number": 24, "title": 30, "comment": 40, "reasons": 24, "time": 20, "dept_name": 22, "id": 34}
 Cell = str | int | None
 
@@ -68,7 +70,8 @@ class Done:
 
 def neutral(text: str) -> str:
     """A text that no spreadsheet takes for a formula when it opens a CSV file."""
-    return f"'{text}" if text.startswith(_FORMULA) or text.lstrip().startswith(_FORMULA) else text
+    begun = unicodedata.normalize("NFKC", text.lstrip()[:1])
+    return f"'{text}" if text.startswith(_FORMULA) or begun.startswith(_FORMULA) else text
 
 
 def export_columns(texts: Catalogue) -> dict[str, str]:

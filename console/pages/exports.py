@@ -120,8 +120,8 @@ def routes(console: Console) -> APIRouter:
             finally:
                 ended(session, f"{told} {_how(started)}")
 
-        name = f"回音评价-{console.clock.now().astimezone(SHANGHAI):%Y%m%d-%H%M%S}.{kind.value}"
-        plain = f"huiyin-{console.clock.now().astimezone(SHANGHAI):%Y%m%d-%H%M%S}.{kind.value}"
+        moment = f"{console.clock.now().astimezone(SHANGHAI):%Y%m%d-%H%M%S}"
+        name, plain = console.texts("export.file", moment=moment, form=kind.value), f"huiyin-{moment}.{kind.value}"
         disposition = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name)}"
         return StreamingResponse(body(), media_type=kind.media_type, headers={"Content-Disposition": disposition})
 

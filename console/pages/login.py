@@ -8,6 +8,7 @@ import hmac
 import secrets
 from typing import Annotated
 
+import structlog
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse
 from starlette.responses import Response
@@ -28,13 +29,32 @@ from console.sessions import begin_attempt, drop_attempt, end_session, note_fail
 
 __all__ = ["routes"]
 
+log = structlog.get_logger(__name__)
+
 _COOKIE = "huiyin_login"
 _LONGEST = 200
 _COOKIE_SECONDS = 3600
 
 
+class _Proxies:
+    """Says once in the log that a proxy speaks of https and is not believed."""
+
+    def __init__(self) -> None:
+        self._told = False
+
+    def look(self, request: Request) -> None:
+        said = request.headers.get("x-forwarded-proto", "").lower()
+        if said == "https" and request.url.scheme != "https" and not self._told:
+            self._told = True
+            log.warning(
+                "a proxy that console.proxies does not name says that browsers come by https; until it is named, "
+                "cookies lack Secure and all browsers are one address to the slow-down"
+            )
+
+
 def routes(console: Console) -> APIRouter:
     router = APIRouter()
+    proxies = _Proxies()
 
     @router.get("/login")
     def login_page(request: Request, next: str = "") -> Response:
@@ -46,6 +66,7 @@ def routes(console: Console) -> APIRouter:
     @router.post("/login")
     def login(request: Request, form: Annotated[Form, Depends(plain_form)]) -> Response:
         _same_browser(request, form)
+        proxies.look(request)
         name, password, address = form["name"][:_LONGEST], form.raw("password"), address_of(request)
         now = console.clock.now()
         attempt = console.write(lambda unit: begin_attempt(unit, now, name, address))

@@ -35,7 +35,7 @@ from tests.console.site import QUICK, RULES, MakeBrowser, Record
 from tests.moments import START
 
 SUPERVISOR = Viewer("ma", ConsoleRole.SUPERVISOR)
-FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "=cmd|' /C calc'!A0", " =1+1")
+FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "=cmd|' /C calc'!A0", " =1+1", "＝1+1", "　＋1")
 
 
 @pytest.fixture
@@ -124,11 +124,14 @@ def test_no_cell_is_a_formula(database: Database, keyring: Keyring, record: Reco
         cell.value: cell.data_type for row in book.worksheets[0].iter_rows(min_row=2) for cell in row if cell.value
     }
     assert "f" not in cells.values()
-    assert words.strip("\r\t ") in {str(value).replace("_x000D_", "").strip() for value in cells}
+    assert words.strip() in {str(value).replace("_x000D_", "").strip() for value in cells}
 
 
 @pytest.mark.parametrize(
-    ("text", "told"), [("满意", "满意"), ("1-2", "1-2"), ("a=b", "a=b"), ("", ""), ("=1", "'=1"), ("  -x", "'  -x")]
+    ("text", "told"),
+    [("满意", "满意"), ("1-2", "1-2"), ("a=b", "a=b"), ("", ""), ("=1", "'=1"), ("  -x", "'  -x")]
+    + [(f"{sign}1", f"'{sign}1") for sign in "＝＋－＠﹦﹢﹣﹫−"]
+    + [("　＝1", "'　＝1"), ("１－２", "１－２")],
 )
 def test_what_is_no_formula_stays_as_it_is(text: str, told: str) -> None:
     assert neutral(text) == told

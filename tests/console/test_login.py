@@ -11,7 +11,10 @@ from typing import Any, Literal
 
 import pytest
 from argon2 import PasswordHasher
+from fastapi import FastAPI
 
+from config.values import Address
+from console.pages.app import mount_pages
 from console.pages.shell import Console
 from console.passwords import Fault, Passwords, TooBusy, password_fault
 from console.people import disable_user, find_user, set_password
@@ -81,6 +84,26 @@ def test_over_https_it_is_secure_and_no_other_hosts(browser: MakeBrowser, user: 
     cookies = proxied.log_in("ma", PASSWORD).cookies
     assert any(one.startswith("__Host-huiyin_session=") and "; Secure" in one for one in cookies)
     assert proxied.get("/").status == 200
+
+
+def test_a_proxy_that_nobody_named_is_told_of_once(
+    console: Console, user: MakeUser, capsys: pytest.CaptureFixture[str]
+) -> None:
+    user()
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    mount_pages(app, console)
+    server = HealthServer(app, Address("127.0.0.1", 0), "console.listen")
+    server.start()
+    try:
+        proxied = Browser(server.address)
+        for said in ("http", "https", "https"):
+            proxied.headers = {"X-Forwarded-Proto": said}
+            cookies = proxied.log_in("ma", PASSWORD).cookies
+            assert any(one.startswith("huiyin_session=") for one in cookies)
+            proxied.cookies.clear()
+    finally:
+        server.stop()
+    assert "".join(capsys.readouterr()).count("a proxy that console.proxies does not name") == 1
 
 
 def test_a_session_is_a_new_one_with_each_log_in(browser: MakeBrowser, user: MakeUser) -> None:
