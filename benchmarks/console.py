@@ -8,7 +8,7 @@ Rules it keeps:
   included; who asks and the callers have the other, and so has PostgreSQL, a durable one of the benchmark's own that
   runs with its defaults, but for what lets the filling go past its log.
 - A page is asked for over HTTP by somebody who is logged in, on a connection that stays open. Its time ends with its
-  last byte. What is not answered 200 ends the measurement.
+  last byte, of a refusal (503: the database took too long) too. Anything else than these and 200 ends the measurement.
 - Of each filter there are common values, rare ones and absent ones, and of the ranges near ones, far ones and whole
   ones. Each is asked for some times, and the slowest then as often as its figure says: that one is kept.
 - CPU of the boards is that of the serving process and its children while callers rate, with boards minus without, in
@@ -68,6 +68,8 @@ _PASSWORD = "Klee+Blatt-7"
 _USER = "bench"
 _LIFE = SessionRules(timedelta(hours=2), timedelta(hours=12))
 BOARD_MS, PAGE_MS, PAIR_MS = 100.0, 200.0, 1000.0
+PATIENCE_MS = 40_000.0
+"""A page is not asked for any more once it has taken so long altogether."""
 EXPORT_LIMIT = 1_800.0
 """Seconds that an export may take."""
 
@@ -334,7 +336,8 @@ class Console:
         self._kept("ratings, a filter in a range, sorted", sorted_, site, PAGE_MS, probes=load.pair_probes)
         self._kept("ratings, further pages", self._further(site, values, ranges["three years"]), site, PAGE_MS)
         pairs: list[Pages] = []
-        for first, second in itertools.combinations([name for name in values if name != "hour"], 2):
+        names = [name for name in values if name != "hour"]
+        for first, second in list(itertools.combinations(names, 2))[:: min(load.every, 5)]:
             pair = [
                 _ratings(*one)
                 for one in itertools.product(values[first][:3], values[second][:3], ({}, ranges["three years"]))
@@ -358,6 +361,7 @@ class Console:
                 rest.slowest,
             )
         )
+        self._others(site, ranges["three years"])
         self._kept("queues of work", self._queues(), site, 0.0)
         trends = [
             f"/trends?{urlencode({'by': by, 'range': chosen})}"
@@ -410,6 +414,25 @@ class Console:
             "before all": days(2_000, 1_900),
         }
 
+    def _others(self, site: Site, whole: Mapping[str, str]) -> None:
+        """Another value each time: what no page before has brought into memory."""
+        number = self.figures.filled.count // 3
+        several: dict[str, Callable[[int], str]] = {
+            "agent": lambda n: str(1001 + n % hotline_years.AGENTS),
+            "dept": lambda n: f"11622900MB{n % hotline_years.DEPTS:04d}",
+            "tail": lambda n: f"{n * 61 % 9_999:04d}",
+            "q": lambda n: hotline_years.case_no(number + n * 110 - number % 11 + 7),
+        }
+        for name, value in several.items():
+            paths = [_ratings({name: value(n)}, whole) for n in range(self.load.requests)]
+            times = {path: site.get(path).ms for path in paths}
+            taken = list(times.values())
+            slowest = max(times, key=lambda path: times[path])
+            p50, p95 = percentile(taken, 50), percentile(taken, 95)
+            found = Pages(f"ratings, another {name} each time", len(paths), len(taken), p50, p95, PAGE_MS, slowest)
+            self.figures.pages.append(found)
+            self._say(found)
+
     def _further(
         self, site: Site, values: Mapping[str, Sequence[dict[str, str]]], whole: Mapping[str, str]
     ) -> list[str]:
@@ -446,10 +469,10 @@ class Console:
     @staticmethod
     def _slowest(title: str, paths: Sequence[str], site: Site, limit: float, probes: int, requests: int) -> Pages:
         """Each address some times; then the slowest of them as often as its figure needs."""
-        times = {path: [site.get(path).ms for _ in range(probes)] for path in paths} if len(paths) > 1 else {}
+        times = {path: _times(site, path, probes) for path in paths} if len(paths) > 1 else {}
         slowest = max(times, key=lambda path: median(times[path])) if times else paths[0]
-        taken = [site.get(slowest).ms for _ in range(requests)]
-        return Pages(title, len(paths), requests, percentile(taken, 50), percentile(taken, 95), limit, slowest)
+        taken = _times(site, slowest, requests)
+        return Pages(title, len(paths), len(taken), percentile(taken, 50), percentile(taken, 95), limit, slowest)
 
     # ── live boards ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -626,10 +649,18 @@ class Site:
                     raise
                 continue
             took = (time.perf_counter() - began) * 1000
-            if answer.status != 200:
+            if answer.status not in (200, 503):
                 raise BenchError(f"{path} was answered {answer.status}")
             return Answer(took, body.decode())
         raise BenchError(f"{path} was not answered")
+
+
+def _times(site: Site, path: str, requests: int) -> list[float]:
+    """Of so many requests; of fewer where each takes seconds."""
+    taken: list[float] = []
+    while len(taken) < requests and sum(taken) < PATIENCE_MS:
+        taken.append(site.get(path).ms)
+    return taken
 
 
 def _ratings(*filters: Mapping[str, str]) -> str:

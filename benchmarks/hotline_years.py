@@ -166,6 +166,7 @@ class _Sql:
         self.subjects = -(-count * 11 // 10)
         begin = datetime(today.year, today.month, today.day, tzinfo=SHANGHAI) - timedelta(days=DAYS - 1)
         self.first = int(begin.timestamp()) * 1000
+        self._failing_still = f"i >= {self.subjects - _OPEN_FAILURES * 22}"
 
     # ── words ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -423,7 +424,8 @@ class _Sql:
                     {
                         "id": self.id(_INVITATION),
                         "kind": "kind",
-                        "state": "CASE WHEN rated = 0 THEN 'expired' WHEN channel = 'system' THEN 'defaulted'"
+                        "state": f"CASE WHEN {self._failing} AND {self._failing_still} THEN 'impossible'"
+                        " WHEN rated = 0 THEN 'expired' WHEN channel = 'system' THEN 'defaulted'"
                         " ELSE 'rated' END",
                         **number,
                         "lang": "'zh'",
@@ -498,6 +500,8 @@ class _Sql:
             "rollup_reasons": [self._reasons()],
         }
 
+    _failing = "(rated = 0 AND i % 2 = 1)"
+    """The SMS that asked did not reach its citizen."""
     _again = "(kind = 'case' AND origin = 'citizen' AND i % 200 < 11)"
     """A default came first."""
     _asked = "((kind = 'call' AND (rated = 1 OR i % 3 <> 2)) OR (kind = 'case' AND COALESCE(asked, rated = 1)))"
@@ -506,10 +510,10 @@ class _Sql:
         return f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(columns.values())} FROM {source}"
 
     def _messages(self, number: dict[str, str], numbered: str, newest: str) -> list[str]:
-        """The newest SMS; a hundredth failed. Replies that waited for a person, of which the newest still do."""
+        """The newest SMS, of which those of some calls failed, and replies that waited for a person. The newest still
+        do."""
         at = self.at("ms")
-        failing = "i % 100 = 7"
-        waiting = f"i >= {self.subjects - _OPEN_FAILURES * 100}"
+        failing, waiting = self._failing, self._failing_still
         reasons = ("unmatched", "ambiguous", "unclear", "unreadable", "withdrawn", "mistaken", "too_late", "pressure")
         reason = " ".join(f"WHEN i / 20 % 8 = {n} THEN '{name}'" for n, name in enumerate(reasons))
         ours = {
@@ -517,7 +521,7 @@ class _Sql:
             "direction": "'out'",
             "kind": "'invitation'",
             "state": f"CASE WHEN {failing} THEN 'failed' ELSE 'delivered' END",
-            "reason": f"CASE WHEN {failing} THEN CASE i / 100 % 3 WHEN 0 THEN 'absent' WHEN 1 THEN 'expired'"
+            "reason": f"CASE WHEN {failing} THEN CASE i / 22 % 3 WHEN 0 THEN 'absent' WHEN 1 THEN 'expired'"
             " ELSE 'rejected' END END",
             **number,
             "invitation_id": self.id(_INVITATION),
@@ -554,7 +558,7 @@ class _Sql:
             "handled_as": f"CASE WHEN NOT {still} THEN 'irrelevant' END",
         }
         return [
-            self._insert("messages", ours, f"{numbered} WHERE {newest} AND kind = 'case'"),
+            self._insert("messages", ours, f"{numbered} WHERE {newest} AND (kind = 'case' OR rated = 0)"),
             self._insert("messages", theirs, f"{numbered} WHERE {newest} AND i % 20 = 3"),
         ]
 
@@ -716,9 +720,10 @@ class _Postgres:
     """One connection of its own for a share of the tables."""
 
     def __init__(self, database: Database) -> None:
-        self._connection: Any = database.write_engine.connect()
+        self._connection = database.write_engine.connect()
         # The driver itself: a statement without parameters may hold a %.
-        self.raw: Any = self._connection.connection.dbapi_connection
+        raw: Any = self._connection.connection.dbapi_connection
+        self.raw = raw
         for setting in (
             "statement_timeout = 0",
             "lock_timeout = 0",
@@ -726,8 +731,8 @@ class _Postgres:
             "work_mem = '1GB'",
             "max_parallel_maintenance_workers = 1",
         ):
-            self.raw.execute(f"SET {setting}")
-        self.raw.commit()
+            raw.execute(f"SET {setting}")
+        raw.commit()
 
     def close(self) -> None:
         self._connection.invalidate()
