@@ -278,7 +278,8 @@ def _behind(cursor: str | None, moment: ColumnElement[Any], key: ColumnElement[A
         return None
     if at.tzinfo is None or not _ID.fullmatch(last):
         return None
-    return or_(moment > at, and_(moment == at, key > last))
+    # The time alone, too, so that every planner sees a range of the index.
+    return and_(moment >= at, or_(moment > at, and_(moment == at, key > last)))
 
 
 def _owned(kind: WorkKind, key: ColumnElement[Any]) -> ColumnElement[bool]:

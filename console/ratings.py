@@ -3,9 +3,10 @@
 Rules kept here:
 
 * A page goes on from the last row of the one before it (its time and id), never by counting from the beginning.
-* One filter leads: its index holds its rows in the order of time, level and channel beside them (models/tables.py). The
-  others are looked at in the index where they stand in it, else in the rows. Of these a page looks at `SCAN` at most,
-  or at `SCAN_BY_TIME` neighbours where only time leads: it may then hold less than asked for and still have a next one.
+* One filter leads, and the channel with it: an index holds their rows in the order of time (models/tables.py), so a
+  page has a branch for each channel. What no channel of a filter has is so known at once. The other filters are looked
+  at in the index where they stand in it, else in the rows. Of these a page looks at `SCAN` at most, or at
+  `SCAN_BY_TIME` neighbours where only time leads: it may then hold less than asked for and still have a next one.
 * By level is level after level, each in the order of time; so it is as quick as a filter by level.
 * A default's channel is `system`, a citizen's never is (docs/data-model.md): a filter by origin is one by channel.
 * Every query carries `visible(viewer, table)`. A filter that cannot be right is told, never guessed at.
@@ -59,7 +60,11 @@ TAIL_MOST = 300
 COUNTED = 500
 """Up to here the rows of a view are counted."""
 _LONGEST = 200
-_MOST_BRANCHES = 12
+_MOST_DEPTS = 12
+_MOST_BRANCHES = 36
+_LEAST_SCAN = 24
+_FEW = 2_000
+"""More evaluations than a number or TAIL_MOST calls and cases have."""
 _LATEST = timedelta(days=60)
 """A case that comes in after its deadline has a default of before; none has one of longer before."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -284,7 +289,7 @@ class _Place:
 @dataclass(frozen=True, slots=True)
 class _Plan:
     """`leads`: disjoint beginnings, each an index in the order of time; `inside`: looked at in the index, or true of
-    nearly every row; `outside`: looked at in the rows. `scan` 0: few rows in any case."""
+    nearly every row; `outside`: looked at in the rows. `scan` 0: few rows in any case, of a single lead."""
 
     leads: Sequence[ColumnElement[bool]]
     inside: Sequence[ColumnElement[bool]]
@@ -311,8 +316,9 @@ class RatingsPage:
     looked_to: datetime | None
 
 
-def _equal(column: ColumnElement[Any], value: str) -> ColumnElement[bool]:
-    return column == value if value else or_(column.is_(None), column == "")
+def _equal(column: ColumnElement[Any], value: str) -> list[ColumnElement[bool]]:
+    """Disjoint conditions, each of which an index serves in the order of time."""
+    return [column == value] if value else [column.is_(None), column == ""]
 
 
 def _plan(
@@ -332,7 +338,7 @@ def _plan(
         inside.append(e.effective)
     if not viewer.sees_all:
         # Where what leads is a department of the viewer's, this is true of every row.
-        led = not viewer.areas and len(viewer.depts) <= _MOST_BRANCHES and filters.agent is None
+        led = not viewer.areas and len(viewer.depts) <= _MOST_DEPTS and filters.agent is None
         led = led and (filters.dept is None or filters.dept in viewer.depts)
         (inside if led else outside).append(visible(viewer, evaluations))
     if filters.origin is not None:
@@ -342,10 +348,9 @@ def _plan(
     if filters.reason is not None:
         outside.append(_with_reason(filters.reason))
     channels = filters.channels
-    of_level = [e.satisfaction == level.value for level in levels]
-    of_channel = [e.channel == channel.value for channel in channels]
+    of_level: list[ColumnElement[bool]] = [e.satisfaction == level.value for level in levels]
+    of_channel: list[ColumnElement[bool]] = [e.channel == channel.value for channel in channels]
     some_levels = len(levels) < len(Satisfaction)
-    some_channels = len(channels) < len(Channel)
     named = {
         name: _equal(column, value)
         for name, column, value in (
@@ -359,38 +364,40 @@ def _plan(
     scan = SCAN
     leads: Sequence[ColumnElement[bool]]
     if filters.number or tail is not None:
-        listed = [e.satisfaction.in_([level.value for level in levels]), e.channel.in_([one.value for one in channels])]
-        return _Plan([e.subject_id.in_(_subjects(filters, tail))], [*inside, *outside, *listed, *named.values()], [], 0)
+        outside += [
+            e.satisfaction.in_([level.value for level in levels]),
+            e.channel.in_([one.value for one in channels]),
+        ]
+        outside += [or_(*each) for each in named.values()]
+        return _Plan([e.subject_id.in_(_subjects(filters, tail))], inside, outside, 0)
+    bad = some_levels and all(level.is_bad for level in levels)
     if "agent" in named:
-        leads = [named.pop("agent")]
+        leads = named.pop("agent")
     elif "dept" in named:
-        leads = [named.pop("dept")]
-    elif 0 < len(viewer.depts) <= _MOST_BRANCHES:
+        leads = named.pop("dept")
+    elif 0 < len(viewer.depts) <= _MOST_DEPTS:
         leads = [e.dept_code == dept for dept in viewer.depts]
-    elif some_levels and all(level.is_bad for level in levels):
-        # Few among many: these stand in the index, too.
+    elif bad or (some_levels and not named):
         leads, some_levels = of_level, False
-        inside += [named.pop(name) for name in ("queue", "area") if name in named]
+        # Few among many: these stand in the index, too. What is not told is two values, for which it is of no use.
+        inside += [named.pop(name)[0] for name in ("queue", "area") if bad and len(named.get(name, ())) == 1]
     elif "queue" in named:
-        leads = [named.pop("queue")]
+        leads = named.pop("queue")
     elif "area" in named:
-        leads = [named.pop("area")]
-    elif some_channels:
-        leads, some_channels = of_channel, False
-    elif some_levels:
-        leads, some_levels = of_level, False
+        leads = named.pop("area")
+    elif len(channels) < len(Channel):
+        leads = [true()]
     else:
-        leads, scan = [true()], SCAN_BY_TIME
+        leads, scan, of_channel = [true()], SCAN_BY_TIME, [true()]
     # One of several is a branch for each: not every PostgreSQL keeps an index's order where a list stands.
-    for some, each in ((some_levels, of_level), (some_channels, of_channel)):
-        if not some:
-            continue
-        if len(leads) * len(each) <= _MOST_BRANCHES:
-            leads = [and_(lead, one) for lead in leads for one in each]
+    leads = [and_(lead, one) for lead in leads for one in of_channel]
+    if some_levels:
+        if len(leads) * len(of_level) <= _MOST_BRANCHES:
+            leads = [and_(lead, one) for lead in leads for one in of_level]
         else:
-            outside.append(or_(*each))
-    outside += named.values()
-    return _Plan(leads, inside, outside, max(60, (most or scan) // max(len(leads), 1)))
+            outside.append(or_(*of_level))
+    outside += [or_(*each) for each in named.values()]
+    return _Plan(leads, inside, outside, max(_LEAST_SCAN, (most or scan) // max(len(leads), 1)))
 
 
 def _with_reason(code: str) -> ColumnElement[bool]:
@@ -457,8 +464,21 @@ def _order(columns: Any, newest: bool) -> list[Any]:
     return [columns.assess_time.desc(), columns.id.desc()] if newest else [columns.assess_time, columns.id]
 
 
+def _few(plan: _Plan) -> tuple[Any, list[ColumnElement[bool]]]:
+    """The few rows of a number or a tail, and what has to hold of them. The limit keeps a planner from going
+    by another filter's index."""
+    few = select(evaluations).where(*plan.leads, *plan.inside).limit(_FEW).subquery("few")
+    adapter = ClauseAdapter(few)
+    return few, [adapter.traverse(condition) for condition in plan.outside]
+
+
 def list_statement(plan: _Plan, place: _Place, newest: bool, limit: int) -> Select[Any]:
     """One page's rows, in order; what was not looked at is not told."""
+    if not plan.scan:
+        few, conditions = _few(plan)
+        adapter = ClauseAdapter(few)
+        conditions += [adapter.traverse(condition) for condition in _behind(place, newest)]
+        return select(few).where(*conditions).order_by(*_order(few.c, newest)).limit(limit)
     most = plan.scan if plan.scan and plan.outside else limit
     parts = [
         select(evaluations)
@@ -620,13 +640,15 @@ def _few_by_level(
     """By level, of the few rows of a number or a tail: in one go."""
     plan = _plan(viewer, filters, _levels(filters), tail)
     best = filters.sort is Sort.BEST
-    statement = select(evaluations).where(*plan.leads, *plan.inside)
+    few, conditions = _few(plan)
+    statement = select(few).where(*conditions)
     if begun is not None and begun[1].at is not None:
         level, place = begun
-        beyond = e.satisfaction < level if best else e.satisfaction > level
-        statement = statement.where(or_(beyond, and_(e.satisfaction == level, *_behind(place, True))))
-    order = e.satisfaction.desc() if best else e.satisfaction
-    rows = list(connection.execute(statement.order_by(order, *_order(e, True)).limit(limit + 1)))
+        behind = [ClauseAdapter(few).traverse(condition) for condition in _behind(place, True)]
+        beyond = few.c.satisfaction < level if best else few.c.satisfaction > level
+        statement = statement.where(or_(beyond, and_(few.c.satisfaction == level, *behind)))
+    order = few.c.satisfaction.desc() if best else few.c.satisfaction
+    rows = list(connection.execute(statement.order_by(order, *_order(few.c, True)).limit(limit + 1)))
     cursor = None
     if len(rows) > limit:
         rows = rows[:limit]
@@ -663,7 +685,10 @@ def count_ratings(
     if tail is not None:
         return None
     plan = _plan(viewer, filters, _levels(filters), tail)
-    if plan.scan and plan.outside:
+    if not plan.scan:
+        some = list_statement(plan, _Place(None), True, COUNTED + 1).subquery()
+        return int(connection.execute(select(func.count()).select_from(some)).scalar_one())
+    if plan.outside:
         return None
     parts = [
         select(literal(1).label("one")).select_from(evaluations).where(lead, *plan.inside).limit(COUNTED + 1).subquery()

@@ -319,12 +319,13 @@ evaluations = Table(
     Column("centre_word_at", UtcTime),
     PrimaryKeyConstraint("subject_id", "assess_number"),
     Index(None, "id"),
-    # What the list of ratings goes by (console/ratings.py): a filter, then time; last what is looked at in the index.
+    # What the list of ratings goes by (console/ratings.py): a filter and the channel, then time; last what is looked at
+    # in the index.
     Index("ix_evaluations_assess_time", "assess_time", "id"),
-    Index("ix_evaluations_satisfaction", "satisfaction", "assess_time", "id", "channel", "queue", "area_code"),
+    Index("ix_evaluations_satisfaction", "satisfaction", "channel", "assess_time", "id", "queue", "area_code"),
     Index("ix_evaluations_channel", "channel", "assess_time", "id", "satisfaction"),
     *(
-        Index(f"ix_evaluations_{name}", name, "assess_time", "id", "satisfaction", "channel")
+        Index(f"ix_evaluations_{name}", name, "channel", "assess_time", "id", "satisfaction")
         for name in ("agent", "queue", "dept_code", "area_code")
     ),
     Index("ix_evaluations_bad", "assess_time", **_where("effective AND satisfaction <= 2 AND origin = 'citizen'")),

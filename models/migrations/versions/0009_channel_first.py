@@ -1,0 +1,23 @@
+"""The indexes of the ratings' list have the channel before the time: what no row is, such as a department's defaults
+where it has none, is found at once instead of by going through all rows of the department."""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0009"
+down_revision = "0008"
+
+_NAMED = ("agent", "queue", "dept_code", "area_code")
+
+
+def upgrade() -> None:
+    for name in ("satisfaction", *_NAMED):
+        op.drop_index(f"ix_evaluations_{name}", table_name="evaluations")
+    op.create_index(
+        "ix_evaluations_satisfaction",
+        "evaluations",
+        ["satisfaction", "channel", "assess_time", "id", "queue", "area_code"],
+    )
+    for name in _NAMED:
+        op.create_index(f"ix_evaluations_{name}", "evaluations", [name, "channel", "assess_time", "id", "satisfaction"])
