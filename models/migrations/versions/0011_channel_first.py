@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0009"
-down_revision = "0008"
+revision = "0011"
+down_revision = "0009"
 
 _NAMED = ("agent", "queue", "dept_code", "area_code")
 
