@@ -5,6 +5,7 @@ Rules kept here:
 * A number is seven digits or more with at most three signs between one digit and the next that are neither letters nor
   digits: blanks, dashes, dots, brackets of any script, or nothing. Digits and signs are compared after NFKC, so that
   those of full width, in circles or of another script are the same; seven Chinese digits in a row are a number too.
+* A mobile number written in one is masked by itself; what stands beside it is judged by itself.
 * What is certainly none stays: a date, with a time of day or without, and a case number that is a date and a serial
   number in one (`20261118000123`). Beside a date the rest is judged by itself, unless it is too short to be known.
 * Masking what is masked changes nothing. In doubt it is masked: the page behind the reason (console/reveal.py) has it.
@@ -22,16 +23,18 @@ __all__ = ["bytes_hold_number", "holds_number", "mask_words"]
 
 _FEWEST = 7
 _BETWEEN = r"[\W_]{0,3}"
+_MASKED = r"\d{3}\*{4,}\d{4}(?!\d)"
+_DIGIT = rf"(?!{_MASKED})\d"
 _RUN = re.compile(
-    r"(?<!\d)(?P<masked>\d{3}\*{4,}\d{4}(?!\d))"
-    rf"|(?P<run>\d(?:{_BETWEEN}\d){{{_FEWEST - 1},}})"
+    rf"(?<!\d)(?P<masked>{_MASKED})"
+    rf"|(?P<run>{_DIGIT}(?:{_BETWEEN}{_DIGIT}){{{_FEWEST - 1},}})"
     rf"|(?P<spelt>[〇零一二三四五六七八九幺]{{{_FEWEST},}})"
 )
-_DATE = r"20\d\d([-/.])(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12]\d|3[01])"
+_DATE = r"20\d\d(?P<between>[-/.])(?:0?[1-9]|1[0-2])(?P=between)(?:0?[1-9]|[12]\d|3[01])"
 _CLOCK = r"(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d)?"
-_MOMENT = re.compile(rf"(?<!\d){_DATE}(?!\d)(?:\s{{1,2}}{_CLOCK}(?!\d))?")
 _HOURS = re.compile(r"(?:[01]\d|2[0-3]):[0-5]\d\W(?:[01]\d|2[0-3]):[0-5]\d")
 _SERIAL = re.compile(r"20\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{4,6}")
+_KNOWN = re.compile(rf"(?<!\d)(?:(?P<mobile>1[3-9]\d{{9}})(?!\d)|{_DATE}(?!\d)(?:\s{{1,2}}{_CLOCK}(?!\d))?)")
 _COUNTRY = re.compile(r"(?:00)?86(?=1\d{10}$)")
 
 
@@ -91,24 +94,25 @@ def _numbers(folded: str) -> Iterator[tuple[int, int]]:
 
 
 def _in_run(folded: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """What of a run of digits is to be masked, outside in."""
-    run = folded[start:end]
-    if _HOURS.fullmatch(run) or _SERIAL.fullmatch(run):
-        return
-    moment = _MOMENT.search(folded, start, end)
-    if moment is not None:
-        before, behind = folded[start : moment.start()], folded[moment.end() : end]
+    """What of a run of digits is to be masked."""
+    at = start
+    for known in _KNOWN.finditer(folded, start, end):
+        before = sum(sign.isdigit() for sign in folded[at : known.start()])
         # A few digits before what looks like a date may be the beginning of a number: 138 2026-11-18.
-        if not before or len(_digits(before)) >= _FEWEST:
-            if before:
-                yield from _in_run(folded, start, _last_digit(folded, start, moment.start()))
-            first = next((place for place in range(moment.end(), end) if folded[place].isdigit()), end)
-            if len(_digits(behind)) >= _FEWEST:
-                yield from _in_run(folded, first, end)
-            return
-    yield start, end
+        if known["mobile"] is None and 0 < before < _FEWEST:
+            continue
+        yield from _between(folded, at, known.start())
+        if known["mobile"] is not None:
+            yield known.span()
+        at = known.end()
+    yield from _between(folded, at, end)
 
 
-def _last_digit(folded: str, start: int, end: int) -> int:
-    """The place behind the last digit before `end`."""
-    return next(place + 1 for place in range(end - 1, start - 1, -1) if folded[place].isdigit())
+def _between(folded: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """What stands between what is known, if it is long enough and not certainly something else."""
+    places = [place for place in range(start, end) if folded[place].isdigit()]
+    if len(places) < _FEWEST:
+        return
+    first, last = places[0], places[-1] + 1
+    if not _HOURS.fullmatch(folded, first, last) and not _SERIAL.fullmatch(folded, first, last):
+        yield first, last
