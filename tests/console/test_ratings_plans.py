@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event, text
 
+from console.bad_ratings import count_unseen, latest_bad
+from console.pages.dates import midnight
 from console.ratings import RatingFilters, Sort, count_ratings, find_subjects, ratings_page
 from console.viewer import ConsoleRole, Viewer
 from models.database import Database, open_database
@@ -299,6 +301,26 @@ def test_the_index_of_the_filter_leads_on_sqlite(filled_sqlite: Database, name: 
     used = [step for step in steps if " evaluations " in f"{step} "]
     assert used
     assert all(f"USING INDEX {LEADS[name]} " in step for step in used), steps
+
+
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.peer)])
+@pytest.mark.parametrize("viewer", [SUPERVISOR, DEPARTMENT], ids=["all", "a department"])
+def test_a_board_finds_what_nobody_has_seen_among_the_bad_ratings(
+    kind: str, viewer: Viewer, request: pytest.FixtureRequest
+) -> None:
+    """The count of a week, and the lines of the days before today: by the index of the bad ratings."""
+    database: Database = request.getfixturevalue("filled_sqlite" if kind == "sqlite" else "filled_postgres")
+    with database.read_engine.connect() as connection:
+        explained = Explained(connection)
+        count_unseen(connection, viewer, TODAY - timedelta(days=7))
+        latest_bad(connection, viewer, midnight(TODAY), 20, midnight(TODAY - timedelta(days=7)))
+    assert len(explained.plans) == 3
+    for plan in explained.plans:
+        if kind == "postgresql":
+            assert buffers(plan) <= MOST_BUFFERS
+            assert "ix_evaluations_bad" in {node.get("Index Name") for node in nodes(plan)}
+        else:
+            assert any("ix_evaluations_bad (assess_time>?" in step for step in plan), plan
 
 
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.peer)])
