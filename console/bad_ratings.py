@@ -4,6 +4,8 @@ Rules kept here:
 
 * What a citizen did once is told once: evaluations of one rating (a call and its case, a batch) are one line.
 * A line is told as its viewer may see it: of evaluations that they may not see nothing stands in it.
+* What nobody has seen stays in reach for `UNSEEN_DAYS`, whatever came after it: as lines while there is room, and
+  always as a count with its link.
 * 已阅 is a fact of the rating and the same for everybody; who was the first stays. A note can be written anew, and the
   audit has every one. No number is kept in one.
 * A rating of which nothing is effective any more is taken off the boards that show it.
@@ -12,31 +14,39 @@ Rules kept here:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import ColumnElement, Connection, Subquery, and_, func, select, text, true, update
 
 from console.auditing import Action, note
 from console.masking import mask_words
+from console.pages.dates import midnight
 from console.positions import Position, behind, in_order, up_to
 from console.viewer import Viewer, may_see, visible
 from models.door import Bulk, Priority, Unit
-from models.tables import cases, evaluations, feed, invitation_members, ratings, seen
+from models.tables import BAD_RATINGS, cases, evaluations, feed, invitation_members, ratings, seen
 from models.terms import Channel, Origin, Satisfaction, SubjectKind
 
 __all__ = [
+    "IS_BAD",
     "LONGEST_NOTE",
     "SHOWN",
+    "UNSEEN_DAYS",
     "BadRating",
     "Lines",
     "MarkSeen",
     "Seen",
     "Told",
+    "Unseen",
+    "count_unseen",
+    "is_bad",
     "latest_bad",
     "merged",
+    "read_seen",
     "told_between",
     "visible_lines",
 ]
@@ -46,6 +56,14 @@ SHOWN = 20
 MOST = 500
 """Rows of the feed between two places; whoever is further behind begins again with a whole page."""
 LONGEST_NOTE = 200
+UNSEEN_DAYS = 7
+"""Days before today whose bad ratings a board still asks somebody to see."""
+_COUNTED = 10_000
+"""Bad ratings that are looked at for a count of the unseen ones, the newest first; 2,000 for lines."""
+_LINED = 2_000
+_OF_EVALUATIONS = re.sub(r"\b(effective|satisfaction|origin)\b", r"evaluations.\1", BAD_RATINGS)
+IS_BAD: ColumnElement[bool] = and_(true(), text(f"({_OF_EVALUATIONS})"))
+"""差评 in the index's own words, so that both databases see that it serves."""
 _FEED = Bulk(feed, ("kind", "subject_id", "assess_number", "at"))
 
 
@@ -58,6 +76,15 @@ class Seen:
     note: str | None = None
     noted_by: str | None = None
     noted_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """How many evaluations of bad ratings nobody has seen since a day; `more`: there may be more."""
+
+    since: date
+    n: int = 0
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,15 +231,65 @@ def _told(row: Any) -> Told:
     )
 
 
-def latest_bad(connection: Connection, viewer: Viewer, since: datetime, shown: int = SHOWN) -> list[BadRating]:
-    """The last bad ratings since a time that a viewer may see, latest first."""
-    statement = (
-        _ROWS.select_from(_SOURCES)
-        .where(visible(viewer, evaluations), evaluations.c.effective, *_IS_BAD, evaluations.c.assess_time >= since)
-        .order_by(evaluations.c.assess_time.desc(), evaluations.c.subject_id.desc())
-        .limit(4 * shown)
+def latest_bad(
+    connection: Connection, viewer: Viewer, since: datetime, shown: int = SHOWN, unseen_since: datetime | None = None
+) -> list[BadRating]:
+    """The last bad ratings since a time that a viewer may see, latest first; where there is room behind them, those of
+    before that nobody has seen, since another time."""
+
+    def rows(*conditions: ColumnElement[bool]) -> Sequence[Any]:
+        order = (evaluations.c.assess_time.desc(), evaluations.c.id.desc())
+        statement = _ROWS.select_from(_SOURCES).where(visible(viewer, evaluations), IS_BAD, *conditions)
+        return connection.execute(statement.order_by(*order).limit(4 * shown)).all()
+
+    lines = merged(map(_told, rows(evaluations.c.assess_time >= since)))[:shown]
+    if unseen_since is None or len(lines) == shown:
+        return lines
+    looked = _looked(viewer, _LINED, evaluations.c.assess_time >= unseen_since, evaluations.c.assess_time < since)
+    unseen = rows(
+        evaluations.c.id.in_(
+            select(looked.c.id)
+            .select_from(looked.outerjoin(seen, seen.c.rating_id == looked.c.rating_id))
+            .where(seen.c.rating_id.is_(None))
+            .order_by(looked.c.assess_time.desc(), looked.c.id.desc())
+            .limit(4 * shown)
+        ),
+        evaluations.c.assess_time >= unseen_since,
     )
-    return merged(map(_told, connection.execute(statement)))[:shown]
+    return (lines + merged(map(_told, unseen)))[:shown]
+
+
+def count_unseen(connection: Connection, viewer: Viewer, since: date) -> Unseen:
+    """The evaluations of bad ratings since a day that nobody has seen, as the list of ratings has them."""
+    looked = _looked(viewer, _COUNTED + 1, evaluations.c.assess_time >= midnight(since))
+    n, marked = connection.execute(
+        select(func.count(), func.count(seen.c.rating_id)).select_from(
+            looked.outerjoin(seen, seen.c.rating_id == looked.c.rating_id)
+        )
+    ).one()
+    return Unseen(since, n - marked, n > _COUNTED)
+
+
+def _looked(viewer: Viewer, most: int, *conditions: ColumnElement[bool]) -> Subquery:
+    """The newest bad ratings that a viewer may see, no more of them than a bound, out of the index alone."""
+    return (
+        select(evaluations.c.id, evaluations.c.rating_id, evaluations.c.assess_time)
+        .where(visible(viewer, evaluations), IS_BAD, *conditions)
+        .order_by(evaluations.c.assess_time.desc(), evaluations.c.id.desc())
+        .limit(most)
+        .subquery()
+    )
+
+
+def is_bad(evaluation: Any) -> bool:
+    """Whether it is what a mark is for: a citizen's, and bad."""
+    return bool(Satisfaction(evaluation.satisfaction).is_bad and evaluation.origin == Origin.CITIZEN.value)
+
+
+def read_seen(connection: Connection, rating_id: str) -> Seen | None:
+    """Who has seen a bad rating; its viewer is the caller's to look at."""
+    row = connection.execute(select(seen).where(seen.c.rating_id == rating_id)).first()
+    return None if row is None else Seen(row.seen_by, row.seen_at, row.note, row.noted_by, row.noted_at)
 
 
 def told_between(connection: Connection, after: Position, edge: Position) -> list[Told] | None:

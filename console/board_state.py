@@ -20,6 +20,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, func, literal_column, or_, select
 
 from console import figures
+from console.bad_ratings import UNSEEN_DAYS, Unseen, count_unseen
 from console.link_beats import LinkWord, read_links
 from console.queues import MOST, Count, queue_counts
 from console.silence import Alarm, heard_of_calls, silences
@@ -39,6 +40,7 @@ __all__ = [
     "Work",
     "read_figures",
     "read_machinery",
+    "read_unseen",
     "read_work",
     "today",
 ]
@@ -209,6 +211,11 @@ def read_work(connection: Connection, now: datetime, sight: Sight) -> Work:
             waiting("deadlines", "/queues/deadlines", counts.deadlines),
         ]
     return Work(tuple(queues))
+
+
+def read_unseen(connection: Connection, day: date, sight: Sight) -> Unseen:
+    """The bad ratings of a day and of those before it that nobody has seen."""
+    return count_unseen(connection, sight.viewer, day - timedelta(days=UNSEEN_DAYS))
 
 
 def _told_minutes(age: timedelta) -> int:

@@ -31,7 +31,7 @@ from typing import Any, TypeVar
 import structlog
 from sqlalchemy import Connection
 
-from console.bad_ratings import BadRating, Lines, told_between, visible_lines
+from console.bad_ratings import BadRating, Lines, Unseen, told_between, visible_lines
 from console.board_state import (
     BoardRules,
     Machinery,
@@ -39,6 +39,7 @@ from console.board_state import (
     Work,
     read_figures,
     read_machinery,
+    read_unseen,
     read_work,
     today,
 )
@@ -88,6 +89,7 @@ class Shown:
     figures: Board
     machinery: Machinery | None = None
     work: Work | None = None
+    unseen: Unseen | None = None
 
 
 def read_shown(connection: Connection, clock: Clock, sight: Sight, rules: BoardRules, days: StoredCalendar) -> Shown:
@@ -99,6 +101,7 @@ def read_shown(connection: Connection, clock: Clock, sight: Sight, rules: BoardR
         read_figures(connection, day, sight),
         read_machinery(connection, now, rules, days) if sight.sees_machinery else None,
         None if sight.is_wall else read_work(connection, now, sight),
+        None if sight.is_wall else read_unseen(connection, day, sight),
     )
 
 
@@ -136,6 +139,11 @@ class _Channel:
     kept: deque[bytes] = field(default_factory=lambda: deque(maxlen=_KEPT))
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     streams: set[_Stream] = field(default_factory=set)
+
+    @property
+    def day(self) -> str:
+        """The day of what was shown last."""
+        return self.shown.day.isoformat() if self.shown is not None else ""
 
     def publish(self, body: bytes) -> None:
         self.kept.append(body)
@@ -187,6 +195,7 @@ class LiveBoards:
         self._names: Names = PLAIN
         self._machinery: Machinery | None = None
         self._work: dict[Sight, Work] = {}
+        self._unseen: dict[Sight, Unseen] = {}
         self.rendered = 0
         """Bodies made since the start."""
 
@@ -247,7 +256,7 @@ class LiveBoards:
             if lines is None:
                 yield RELOAD
                 return
-            yield self._body(at, parts, self._told(sight, lines))
+            yield self._body(at, channel.day, parts, self._told(sight, lines))
             if stalled:
                 yield STALLED
             while True:
@@ -384,6 +393,8 @@ class LiveBoards:
             self._machinery = read_machinery(connection, now, self._rules, self._days)
             self._work = {sight: read_work(connection, now, sight) for sight in sights if not sight.is_wall}
         day = today(now)
+        if slowly or told or told is None:
+            self._unseen = {sight: read_unseen(connection, day, sight) for sight in sights if not sight.is_wall}
         return _Look(
             edge,
             None if told is None else {sight: visible_lines(told, sight.viewer) for sight in sights},
@@ -393,6 +404,7 @@ class LiveBoards:
                     read_figures(connection, day, sight),
                     self._machinery if sight.sees_machinery else None,
                     self._work.get(sight),
+                    self._unseen.get(sight),
                 )
                 for sight in sights
             },
@@ -419,7 +431,7 @@ class LiveBoards:
             if first:
                 channel.nudge()
             elif new or lines:
-                channel.publish(self._body(found.edge, new, self._told(sight, lines)))
+                channel.publish(self._body(found.edge, channel.day, new, self._told(sight, lines)))
                 told = True
         return told
 
@@ -437,9 +449,9 @@ class LiveBoards:
             "gone": lines.gone,
         }
 
-    def _body(self, at: Position, parts: Mapping[str, str], told: Mapping[str, Any]) -> bytes:
+    def _body(self, at: Position, day: str, parts: Mapping[str, str], told: Mapping[str, Any]) -> bytes:
         self.rendered += 1
-        data = json.dumps({"parts": parts, **told}, ensure_ascii=False, separators=(",", ":"))
+        data = json.dumps({"day": day, "parts": parts, **told}, ensure_ascii=False, separators=(",", ":"))
         return f"id: {write_cursor(self._epoch, at)}\nevent: board\ndata: {data}\n\n".encode()
 
     async def _end_those_over(self) -> None:

@@ -7,6 +7,7 @@ Rules kept here:
   page has a branch for each channel. What no channel of a filter has is so known at once. The other filters are looked
   at in the index where they stand in it, else in the rows. Of these a page looks at `SCAN` at most, or at
   `SCAN_BY_TIME` neighbours where only time leads: it may then hold less than asked for and still have a next one.
+* What nobody has seen is looked for among the bad ratings, whose index holds every other filter.
 * By level is level after level, each in the order of time; so it is as quick as a filter by level.
 * A default's channel is `system`, a citizen's never is (docs/data-model.md): a filter by origin is one by channel.
 * Every query carries `visible(viewer, table)`. A filter that cannot be right is told, never guessed at.
@@ -25,9 +26,10 @@ from urllib.parse import urlencode
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, or_, select, true, tuple_, union_all
 from sqlalchemy.sql.util import ClauseAdapter
 
+from console.bad_ratings import IS_BAD
 from console.viewer import Viewer, visible
 from models.clock import SHANGHAI
-from models.tables import Id, UtcTime, call_keys, calls, case_keys, cases, evaluations
+from models.tables import Id, UtcTime, call_keys, calls, case_keys, cases, evaluations, seen
 from models.terms import Channel, Origin, Satisfaction, SubjectKind
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "DEFAULT_DAYS",
     "SCAN",
     "SCAN_BY_TIME",
+    "SCAN_UNSEEN",
     "TAIL_MOST",
     "Found",
     "Listed",
@@ -55,6 +58,8 @@ DEFAULT_DAYS = 30
 SCAN = 800
 """Rows that a page looks at where another filter than the leading one has to be read from the rows."""
 SCAN_BY_TIME = 10_000
+SCAN_UNSEEN = 300
+"""The same where for each row it is looked up whether somebody has seen it."""
 TAIL_MOST = 300
 """Calls and cases of one tail that a page looks at, newest first."""
 COUNTED = 500
@@ -106,6 +111,7 @@ class RatingFilters:
 
     `first`, `last`: days in Asia/Shanghai, both in it; `hour`: of each only this one (of a single day).
     `told`: the range was asked for; otherwise it is the last days up to today.
+    `unseen`: bad ratings of citizens that stand and that nobody has marked as seen.
     """
 
     first: date | None = None
@@ -124,6 +130,7 @@ class RatingFilters:
     tail: str = ""
     reason: str | None = None
     superseded: bool = False
+    unseen: bool = False
     sort: Sort = Sort.NEWEST
 
     @property
@@ -158,6 +165,8 @@ class RatingFilters:
         found += [(name, value) for name, value in (("q", it.number), ("tail", it.tail)) if value]
         if it.superseded:
             found.append(("all", "1"))
+        if it.unseen:
+            found.append(("unseen", "1"))
         if it.sort is not Sort.NEWEST:
             found.append(("sort", it.sort.value))
         return found
@@ -269,6 +278,7 @@ def read_filters(pairs: Iterable[tuple[str, str]], today: date) -> tuple[RatingF
             tail=tail,
             reason=reason,
             superseded=params.get("all", [""])[-1] == "1",
+            unseen=params.get("unseen", [""])[-1] == "1",
             sort=choice("sort", Sort) or Sort.NEWEST,
         ),
         wrong,
@@ -334,15 +344,19 @@ def _plan(
         inside.append(e.assess_time >= filters.start)
     if filters.end is not None:
         inside.append(e.assess_time < filters.end)
-    if not filters.superseded:
+    if not filters.superseded and not filters.unseen:
         inside.append(e.effective)
     if not viewer.sees_all:
-        # Where what leads is a department of the viewer's, this is true of every row.
+        # Where what leads is a department of the viewer's, this is true of every row; bad ratings have it in the index.
         led = not viewer.areas and len(viewer.depts) <= _MOST_DEPTS and filters.agent is None
         led = led and (filters.dept is None or filters.dept in viewer.depts)
+        led = led or filters.unseen
         (inside if led else outside).append(visible(viewer, evaluations))
     if filters.origin is not None:
         inside.append(e.origin == filters.origin.value)
+    if filters.unseen:
+        levels = [level for level in levels if level.is_bad]
+        outside.append(~select(seen.c.rating_id).where(seen.c.rating_id == e.rating_id).exists())
     if filters.kind is not None:
         outside.append(e.subject_kind == filters.kind.value)
     if filters.reason is not None:
@@ -364,12 +378,22 @@ def _plan(
     scan = SCAN
     leads: Sequence[ColumnElement[bool]]
     if filters.number or tail is not None:
+        if filters.unseen:
+            inside.append(IS_BAD)
         outside += [
             e.satisfaction.in_([level.value for level in levels]),
             e.channel.in_([one.value for one in channels]),
         ]
         outside += [or_(*each) for each in named.values()]
         return _Plan([e.subject_id.in_(_subjects(filters, tail))], inside, outside, 0)
+    if filters.unseen:
+        # The index of the bad ratings holds whatever else is asked for.
+        if len(levels) == 1:
+            inside.append(e.satisfaction == levels[0].value)
+        if len(channels) < len(Channel):
+            inside.append(e.channel.in_([channel.value for channel in channels]))
+        inside += [or_(*each) for each in named.values()]
+        return _Plan([IS_BAD] if levels else [], inside, outside, SCAN_UNSEEN)
     bad = some_levels and all(level.is_bad for level in levels)
     if "agent" in named:
         leads = named.pop("agent")

@@ -38,6 +38,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator
 
 __all__ = [
+    "BAD_RATINGS",
     "BY_PEOPLE",
     "FAILED_ASKS",
     "MEASURES",
@@ -284,6 +285,9 @@ ratings = Table(
     Column("created_at", UtcTime, nullable=False),
 )
 
+BAD_RATINGS = "effective AND satisfaction <= 2 AND origin = 'citizen'"
+"""差评: evaluations that stand, of citizens who were not satisfied; an index has these alone."""
+
 evaluations = Table(
     "evaluations",
     metadata,
@@ -328,7 +332,12 @@ evaluations = Table(
         Index(f"ix_evaluations_{name}", name, "channel", "assess_time", "id", "satisfaction")
         for name in ("agent", "queue", "dept_code", "area_code")
     ),
-    Index("ix_evaluations_bad", "assess_time", **_where("effective AND satisfaction <= 2 AND origin = 'citizen'")),
+    # The few that people look after: with all that they are filtered by.
+    Index(
+        "ix_evaluations_bad",
+        *("assess_time", "id", "satisfaction", "channel", "agent", "queue", "dept_code", "area_code", "rating_id"),
+        **_where(BAD_RATINGS),
+    ),
     Index("uq_evaluations_effective", "subject_id", unique=True, **_where("effective")),
 )
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -10,8 +11,8 @@ from markupsafe import Markup
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from console.bad_ratings import SHOWN, MarkSeen, latest_bad
-from console.board_state import Sight, today
+from console.bad_ratings import SHOWN, UNSEEN_DAYS, MarkSeen, latest_bad
+from console.board_state import Sight
 from console.live import read_shown
 from console.pages.dates import midnight
 from console.pages.shell import ANYBODY, Console, Form, NavItem, Refused, by_script, own_path
@@ -36,8 +37,10 @@ def board_values(console: Console, sight: Sight, csrf: str = "", shown: int = SH
         # The place first: what is committed meanwhile is told by the stream once more.
         cursor = write_cursor(read_epoch(connection), read_edge(connection))
         state = read_shown(connection, console.clock, sight, console.board_rules, _days)
-        since = midnight(today(console.clock.now()))
-        lines = latest_bad(connection, sight.viewer, since, shown)
+        day = state.day
+        # A wall shows today; who can mark a line keeps those of the last days that nobody has.
+        earlier = None if sight.is_wall else midnight(day - timedelta(days=UNSEEN_DAYS))
+        lines = latest_bad(connection, sight.viewer, midnight(day), shown, earlier)
         names = console.directory.names(connection)
         parts = console.parts.parts(sight, state, csrf)
         # Made by our own templates, which escape whatever stands in the record.
@@ -46,6 +49,7 @@ def board_values(console: Console, sight: Sight, csrf: str = "", shown: int = SH
             "parts": {name: Markup(text) for name, text in parts.items()},  # noqa: S704
             "lines": [Markup(console.parts.line(sight, one, names, csrf)) for one in lines],  # noqa: S704
             "most": shown,
+            "today": day.isoformat(),
             "urgent": state.machinery is not None and bool(state.machinery.alarms or state.machinery.jump),
         }
 

@@ -76,6 +76,12 @@ def _url(shown: Shown, **more: str | int) -> str:
     return f"/ratings?{ratings_query(_today(shown), WHOLE, **more)}"
 
 
+def _unseen_url(shown: Shown) -> str:
+    if shown.unseen is None:
+        return ""
+    return f"/ratings?{ratings_query(Period(shown.unseen.since, shown.day), WHOLE, unseen=1)}"
+
+
 def values_of(shown: Shown, rules: BoardRules) -> dict[str, Any]:
     """What the templates of the parts are given."""
     whole = shown.figures.whole
@@ -103,6 +109,8 @@ def values_of(shown: Shown, rules: BoardRules) -> dict[str, Any]:
         "machinery": shown.machinery,
         "work": shown.work,
         "most": MOST,
+        "unseen": shown.unseen,
+        "unseen_url": _unseen_url(shown),
         "url": url,
         "share": share,
         "satisfaction": satisfaction,
@@ -123,6 +131,8 @@ class BoardParts(Render):
             names.append("machinery")
         if shown.work is not None:
             names.append("work")
+        if shown.unseen is not None:
+            names.append("unseen")
         folder = "wall" if sight.is_wall else "board"
         supervises = sight.role is ConsoleRole.SUPERVISOR
         return {

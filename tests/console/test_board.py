@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 import pytest
 from sqlalchemy import select, update
 
-from console import board_state, queues
-from console.bad_ratings import LONGEST_NOTE, MarkSeen, latest_bad
+from console import bad_ratings, board_state, queues
+from console.bad_ratings import LONGEST_NOTE, SHOWN, MarkSeen, Unseen, count_unseen, latest_bad
 from console.board_state import BoardRules, LinkShown, Machinery, read_machinery
 from console.board_tokens import add_board_token
 from console.link_beats import BeatLinks, LinkBeat, LinkWord
@@ -301,6 +301,109 @@ def write_start(database: Database) -> str:
 
     with database.read_engine.connect() as connection:
         return write_cursor(read_epoch(connection), BEGINNING)
+
+
+# ── what nobody has seen ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_each_bad_rating_can_be_marked_however_many_there_are(
+    browser: MakeBrowser, bad: Any, clock: TurnedClock
+) -> None:
+    """A board has room for the newest; the others are behind its count, and each one's own page has the form."""
+    first = bad("first")
+    for place in range(SHOWN):
+        clock.turn(timedelta(seconds=1))
+        bad(f"{place}", at=clock.now())
+    bad("good", 5)
+    ma = browser(ConsoleRole.SUPERVISOR, "ma")
+    page = ma.get("/").text
+    assert f'id="r-{first.rating_id}"' not in page
+    link, told = unseen_of(page)
+    assert told == f"近 7 日未阅差评 {SHOWN + 1} 件"
+    listed = ma.get(link).text
+    assert listed.count('class="level level-1"') == SHOWN + 1
+    assert f'href="/ratings/{first.id}"' in listed
+    story = ma.get(f"/ratings/{first.id}").text
+    fields = dict(re.findall(r'name="(csrf|subject|number|back)" value="([^"]*)"', story[story.index("/board/seen") :]))
+    assert ma.post("/board/seen", fields | {"note": "已回访"}).to == f"/ratings/{first.id}"
+    story = ma.get(f"/ratings/{first.id}").text
+    assert "ma 2026-11-18 10:00:20 已阅" in story
+    assert "ma 备注：已回访" in story
+    assert unseen_of(ma.get("/").text)[1] == f"近 7 日未阅差评 {SHOWN} 件"
+    assert f'href="/ratings/{first.id}"' not in ma.get(link).text
+
+
+def unseen_of(page: str) -> tuple[str, str]:
+    """Where the count of unseen bad ratings leads, and what it says."""
+    found = re.search(r'<span id="part-unseen"><a href="([^"]+)">([^<]+)</a>', page)
+    assert found is not None
+    return found[1].replace("&amp;", "&"), found[2]
+
+
+def test_who_may_mark_sees_a_form_and_a_note_stands_in_each_story_of_its_rating(
+    browser: MakeBrowser, bad: Any, door: Door, database: Database
+) -> None:
+    of_call, good = bad("a", case_no="GD-1", closed=True, dept=A), bad("good", 5)
+    door.submit(MarkSeen(SUPERVISOR, of_call.subject_id, 1, "已致歉", START)).result(WAIT)
+    with database.read_engine.connect() as connection:
+        of_case = connection.execute(select(evaluations).where(evaluations.c.subject_kind == "case")).one()
+    ma = browser(ConsoleRole.SUPERVISOR, "ma")
+    for row in (of_call, of_case):
+        assert "ma 备注：已致歉" in ma.get(f"/ratings/{row.id}").text
+    assert "/board/seen" not in ma.get(f"/ratings/{good.id}").text
+
+
+def test_what_nobody_has_seen_is_still_there_after_midnight_and_for_a_week(
+    browser: MakeBrowser, bad: Any, door: Door, clock: TurnedClock, database: Database
+) -> None:
+    with database.write_engine.begin() as connection:
+        secret = add_board_token(connection, START, "大厅", actor="command_line")
+    read, unread = bad("read"), bad("unread", dept=A)
+    door.submit(MarkSeen(SUPERVISOR, read.subject_id, 1, "", START)).result(WAIT)
+    for days, there in ((1, True), (6, True), (1, False)):
+        clock.turn(timedelta(days=days))
+        page = browser(ConsoleRole.SUPERVISOR, f"ma{clock.now():%d}").get("/").text
+        assert (f'id="r-{unread.rating_id}"' in page) == there
+        assert ("2026-11-18 10:00</time>" in page) == there  # with its day
+        assert f'id="r-{read.rating_id}"' not in page
+        assert ("近 7 日未阅差评 1 件" in page) == there
+        assert ("近 7 日差评均已阅" in page) == (not there)
+        wall = browser()
+        wall.get(f"/wall?token={secret}")
+        assert 'class="bad-rating"' not in wall.get("/wall").text  # a wall shows today, and cannot mark
+    mine = browser(ConsoleRole.DEPARTMENT, depts=[B]).get("/ratings?from=2026-11-18&to=2026-11-18&unseen=1").text
+    assert unread.id not in mine
+
+
+def test_the_count_of_the_unseen_is_live(browser: MakeBrowser, bad: Any) -> None:
+    ma = browser(ConsoleRole.SUPERVISOR, "ma")
+    with Stream(ma) as stream:
+        assert "均已阅" in stream.next().data["parts"]["unseen"]
+        bad()
+        told = stream.next()
+        assert "未阅差评 1 件" in told.data["parts"]["unseen"]
+        ma.post("/board/seen", marked(ma.get("/").text))
+        assert "均已阅" in stream.next().data["parts"]["unseen"]
+        assert told.data["day"] == "2026-11-18"
+
+
+def test_unseen_ones_are_counted_and_listed_up_to_a_bound(
+    bad: Any, database: Database, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [bad(str(place), at=START + timedelta(seconds=place)) for place in range(4)]
+    day, later = START.date(), START + timedelta(days=1)
+    door.submit(MarkSeen(SUPERVISOR, rows[3].subject_id, 1, "", START)).result(WAIT)
+    with database.read_engine.connect() as connection:
+        assert count_unseen(connection, SUPERVISOR, day) == Unseen(day, 3)
+        assert count_unseen(connection, Viewer("d", ConsoleRole.DEPARTMENT, (B,)), day) == Unseen(day, 0)
+        assert [one.id for one in latest_bad(connection, SUPERVISOR, later, 2, START)] == [
+            row.rating_id for row in (rows[2], rows[1])
+        ]
+        assert latest_bad(connection, SUPERVISOR, START, 4) == latest_bad(connection, SUPERVISOR, START, 4, START)
+        monkeypatch.setattr(bad_ratings, "_COUNTED", 2)
+        monkeypatch.setattr(bad_ratings, "_LINED", 2)
+        assert count_unseen(connection, SUPERVISOR, day) == Unseen(day, 2, more=True)
+        assert [one.id for one in latest_bad(connection, SUPERVISOR, later, 2, START)] == [rows[2].rating_id]
 
 
 # ── the jump ──────────────────────────────────────────────────────────────────────────────────────────────────────────

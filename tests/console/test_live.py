@@ -96,7 +96,7 @@ def test_a_bad_rating_comes_by_itself_with_the_figures(browser: MakeBrowser, rat
         assert stream.headers["content-type"].startswith("text/event-stream")
         first = stream.next()
         assert (first.kind, first.lines) == ("board", {})
-        assert set(first.data["parts"]) == {"top", "levels", "channels", "hours", "machinery", "work"}
+        assert set(first.data["parts"]) == {"top", "levels", "channels", "hours", "machinery", "work", "unseen"}
         began = time.monotonic()
         rated = rate("a", 1)
         [*_, told] = stream.until(rated)
@@ -327,7 +327,7 @@ def test_who_may_look(browser: MakeBrowser) -> None:
 def test_a_department_is_told_its_own_and_nothing_of_the_machinery(browser: MakeBrowser, rate: Rate) -> None:
     own = browser(ConsoleRole.DEPARTMENT, depts=["11622900A"])
     with Stream(own) as stream:
-        assert set(stream.next().data["parts"]) == {"top", "levels", "channels", "hours", "work"}
+        assert set(stream.next().data["parts"]) == {"top", "levels", "channels", "hours", "work", "unseen"}
         rate("theirs", dept="11622900B")
         mine = rate("mine", dept="11622900A")
         events = stream.until(mine)
@@ -413,7 +413,7 @@ def test_a_database_that_does_not_answer_is_told_and_then_everything_comes_again
         broken[0] = False
         told = stream.next()
     assert told.lines == {rated: False}
-    assert set(told.data["parts"]) == {"top", "levels", "channels", "hours", "machinery", "work"}
+    assert set(told.data["parts"]) == {"top", "levels", "channels", "hours", "machinery", "work", "unseen"}
 
 
 def test_after_trouble_everything_comes_again_though_nothing_has_changed(

@@ -60,6 +60,7 @@ CHOICES: dict[str, list[Any]] = {
     "number": ["GD-1-5", "a1-1.3", "nothing"],
     "reason": ["209", "214", ""],
     "superseded": [True],
+    "unseen": [True],
 }
 
 
@@ -224,6 +225,7 @@ def filters_drawn(draw: st.DrawFn) -> RatingFilters:
         tail=draw(st.sampled_from(["", "0001"])),
         reason=draw(st.sampled_from([None, "", "213"])),
         superseded=draw(st.booleans()),
+        unseen=draw(st.booleans()),
         sort=draw(st.sampled_from(Sort)),
     )
 

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event, text
 
+from console.bad_ratings import count_unseen, latest_bad
+from console.pages.dates import midnight
 from console.ratings import RatingFilters, Sort, count_ratings, find_subjects, ratings_page
 from console.viewer import ConsoleRole, Viewer
 from models.database import Database, open_database
@@ -47,6 +49,7 @@ ALONE: dict[str, dict[str, Any]] = {
     "number": {"number": "GD-77"},
     "tail": {"tail": "0001"},
     "kind": {"kind": SubjectKind.CASE},
+    "unseen": {"unseen": True},
 }
 LEADS = {
     "nothing": "ix_evaluations_assess_time",
@@ -62,11 +65,12 @@ LEADS = {
     "dept": "ix_evaluations_dept_code",
     "area": "ix_evaluations_area_code",
     "kind": "ix_evaluations_assess_time",
+    "unseen": "ix_evaluations_bad",
 }
 PAIRS = {
     f"{first} and {second}": ALONE[first] | ALONE[second]
     for first, second in itertools.combinations(
-        ("bad", "channel", "agent", "queue", "dept", "area", "kind", "tail", "origin citizen"), 2
+        ("bad", "channel", "agent", "queue", "dept", "area", "kind", "tail", "origin citizen", "unseen"), 2
     )
 }
 
@@ -103,6 +107,13 @@ def _fill(connection: Connection, tail: bytes) -> None:
             f" {sql['at']}, 'x', 1,"
             f" CAST(i % 97 AS varchar), 'Q' || (i % 5), 'D' || (i % 41),"
             f" CASE WHEN i % 6 = 0 THEN '622921' ELSE '622900' END, {sql['at']} FROM n"
+        ),
+        given,
+    )
+    connection.execute(
+        text(  # of the bad ones all but each fiftieth
+            f"{sql['numbers']} INSERT INTO seen (rating_id, seen_by, seen_at) SELECT {sql['id']}, 'ma', {sql['at']}"
+            " FROM n WHERE i % 50 IN (1, 2) AND i % 2500 <> 1"
         ),
         given,
     )
@@ -273,12 +284,12 @@ def test_the_index_of_the_filter_leads_on_postgresql(filled_postgres: Database, 
     with filled_postgres.read_engine.connect() as connection:
         explained = Explained(connection)
         look(connection, SUPERVISOR, RatingFilters(**RANGE, **ALONE[name]), 1)
-        used = {node.get("Index Name") for node in nodes(explained.plans[0])} - {None}
+        used = {node.get("Index Name") for node in nodes(explained.plans[0])} - {None, "pk_seen"}
     # Of what every few rows are, the neighbours in time are as quick, and PostgreSQL may say so.
     common = {"good level", "channel", "origin default", "origin citizen", "queue"}
     assert used == {LEADS[name]} or (name in common and used == {LEADS["nothing"]})
-    kinds = {node["Node Type"] for node in nodes(explained.plans[0])}
-    assert "Seq Scan" not in kinds
+    whole = {node["Relation Name"] for node in nodes(explained.plans[0]) if node["Node Type"] == "Seq Scan"}
+    assert whole <= {"seen"}  # it is small here
 
 
 @pytest.mark.parametrize("name", LEADS)
@@ -290,6 +301,26 @@ def test_the_index_of_the_filter_leads_on_sqlite(filled_sqlite: Database, name: 
     used = [step for step in steps if " evaluations " in f"{step} "]
     assert used
     assert all(f"USING INDEX {LEADS[name]} " in step for step in used), steps
+
+
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.peer)])
+@pytest.mark.parametrize("viewer", [SUPERVISOR, DEPARTMENT], ids=["all", "a department"])
+def test_a_board_finds_what_nobody_has_seen_among_the_bad_ratings(
+    kind: str, viewer: Viewer, request: pytest.FixtureRequest
+) -> None:
+    """The count of a week, and the lines of the days before today: by the index of the bad ratings."""
+    database: Database = request.getfixturevalue("filled_sqlite" if kind == "sqlite" else "filled_postgres")
+    with database.read_engine.connect() as connection:
+        explained = Explained(connection)
+        count_unseen(connection, viewer, TODAY - timedelta(days=7))
+        latest_bad(connection, viewer, midnight(TODAY), 20, midnight(TODAY - timedelta(days=7)))
+    assert len(explained.plans) == 3
+    for plan in explained.plans:
+        if kind == "postgresql":
+            assert buffers(plan) <= MOST_BUFFERS
+            assert "ix_evaluations_bad" in {node.get("Index Name") for node in nodes(plan)}
+        else:
+            assert any("ix_evaluations_bad (assess_time>?" in step for step in plan), plan
 
 
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.peer)])

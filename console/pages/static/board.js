@@ -40,6 +40,7 @@
       told.lines.sort((one, other) => one.at - other.at).forEach(putLine);
       told.gone.forEach((id) => document.getElementById(`r-${id}`)?.remove());
       none.hidden = list.children.length > 0;
+      if (told.day !== board.dataset.day) beginDay();
     });
     source.addEventListener("stalled", () => tell("stalled"));
     for (const name of ["reload", "over"]) source.addEventListener(name, () => { close(); location.reload(); });
@@ -60,6 +61,18 @@
       (answer) => { if (answer.type === "opaqueredirect" || answer.status === 403) location.reload(); else open(); },
       () => { retry = setTimeout(ask, 5000); },
     );
+  }
+
+  // A new day: the whole page, not for all screens at the same moment, and not under somebody's hands.
+  let morning = null;
+
+  function beginDay() {
+    if (morning) return;
+    morning = setTimeout(() => {
+      morning = null;
+      if ([...list.querySelectorAll('input[name="note"]')].some((field) => field.value)) beginDay();
+      else location.reload();
+    }, 5000 + Math.random() * 55000);
   }
 
   document.addEventListener("visibilitychange", () => {
