@@ -159,7 +159,11 @@ class Board:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """A period beside the one before it. `before`: the figures then, by the same keys; by day, of the same place."""
+    """A period beside the one before it.
+
+    `before`: the figures then, by the same keys; by day, of the same place. The last days of a longer one before are in
+    its whole alone, and a day that a shorter one does not have is missing.
+    """
 
     period: Period
     rows: Sequence[Row]
@@ -193,15 +197,23 @@ def statistics(
     return [Row(name, figures) for name, figures in sorted(found.items()) if by is By.DAY or figures != Figures()]
 
 
-def trend(connection: Connection, period: Period, by: By, sight: Sight = EVERYTHING, part: Slice = WHOLE) -> Trend:
-    """A period and the one before it."""
+def trend(
+    connection: Connection,
+    period: Period,
+    by: By,
+    sight: Sight = EVERYTHING,
+    part: Slice = WHOLE,
+    *,
+    before: Period | None = None,
+) -> Trend:
+    """A period and the one before it. `before`: which that is (console/spans.before_of); None: as many days."""
     rows = statistics(connection, period, by, sight, part)
-    earlier = statistics(connection, period.before, by, sight, part)
+    earlier = statistics(connection, before or period.before, by, sight, part)
     if by is By.DAY:
-        before = {row.key: then.figures for row, then in zip(rows, earlier, strict=True)}
+        then_by_key = {row.key: then.figures for row, then in zip(rows, earlier, strict=False)}
     else:
-        before = {row.key: row.figures for row in earlier}
-    return Trend(period, rows, _sum(rows), _sum(earlier), before)
+        then_by_key = {row.key: row.figures for row in earlier}
+    return Trend(period, rows, _sum(rows), _sum(earlier), then_by_key)
 
 
 def reasons(

@@ -26,7 +26,7 @@ from console.formulas import Counts, Rate
 from console.pages.shell import Console, NavItem
 from console.plain_names import Names
 from console.sessions import Session
-from console.spans import LONGEST, Range, days_of, in_spans, period_of, span_label
+from console.spans import LONGEST, Range, before_of, days_of, in_spans, period_of, span_label
 from console.trend_charts import levels_by_day, reason_address, reasons_given, responses, satisfactions
 from console.viewer import ConsoleRole
 from models.rollups import NO_REASON
@@ -275,14 +275,15 @@ def routes(console: Console) -> APIRouter:
         asked = read_asked(request.query_params, day)
         sight = Sight(me.viewer.depts, me.viewer.areas)
         of_reasons = asked.view is View.REASON
+        before = before_of(asked.period, asked.chosen, day)
 
         def read(connection: Connection) -> tuple[Trend, Names, list[Reason], list[Reason]]:
             if not me.viewer.sees_record:
                 return Trend(asked.period, [], Figures(), Figures()), console.directory.names(connection), [], []
-            found = trend(connection, asked.period, asked.view.by, sight, asked.part)
+            found = trend(connection, asked.period, asked.view.by, sight, asked.part, before=before.period)
             given: list[list[Reason]] = [
                 reasons(connection, period, asked.kind, sight, asked.part) if of_reasons else []
-                for period in (asked.period, asked.period.before)
+                for period in (asked.period, before.period)
             ]
             return found, console.directory.names(connection), given[0], given[1]
 
@@ -300,7 +301,7 @@ def routes(console: Console) -> APIRouter:
             asked=asked,
             views=list(View),
             ranges=list(Range),
-            before=asked.period.before,
+            before=before,
             satisfied=lambda counts: counts.satisfaction(console.board_rules.satisfied_from),
             pictures=[picture for picture in pictures if picture[1] is not None],
             missing=any(picture is None for _, picture in pictures),
