@@ -734,7 +734,11 @@ def _members(connection: Connection, viewer: Viewer, ids: Collection[str]) -> di
         .outerjoin(cases, cases.c.subject_id == invitation_members.c.subject_id)
         .outerjoin(
             evaluations,
-            and_(evaluations.c.subject_id == invitation_members.c.subject_id, evaluations.c.effective),
+            and_(
+                evaluations.c.subject_id == invitation_members.c.subject_id,
+                evaluations.c.effective,
+                visible(viewer, evaluations),
+            ),
         )
         .where(
             invitation_members.c.invitation_id.in_(list(ids)),

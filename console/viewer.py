@@ -6,7 +6,7 @@ Rules kept here:
   viewer may not see is as if it were not there, in pages, figures, exports and by a guessed address alike.
 * Admins and auditors see no rows of the record. A department sees what is its own: CASEs by `dept_code`, CALLs by
   `dept`. Areas are beginnings of area codes. Departments and areas narrow a supervisor and a wall screen, too.
-* A call has no area of its own; its evaluation's counts.
+* An evaluation says of department and area what its call or case says (intake/restated.py): they are seen together.
 * An SMS is seen through the invitation it belongs to. One that belongs to none is seen by who sees everything.
 """
 
@@ -90,10 +90,7 @@ def visible(viewer: Viewer, table: Table) -> ColumnElement[bool]:
     if table is evaluations or table is cases:
         return narrowed(viewer.depts, viewer.areas, table.c.dept_code, table.c.area_code)
     if table is calls:
-        own = narrowed(viewer.depts, (), calls.c.dept, calls.c.dept)
-        if viewer.areas:
-            own = and_(own, _rated_in(viewer, calls.c.subject_id))
-        return own
+        return narrowed(viewer.depts, viewer.areas, calls.c.dept, calls.c.area_code)
     if table is ratings:
         return (
             select(evaluations.c.id)
@@ -111,16 +108,6 @@ def visible(viewer: Viewer, table: Table) -> ColumnElement[bool]:
             .exists()
             for subject in (cases, calls)
         )
-    )
-
-
-def _rated_in(viewer: Viewer, subject_id: ColumnElement[Any]) -> ColumnElement[bool]:
-    of_call = evaluations.alias("of_call")
-    return (
-        select(of_call.c.id)
-        .where(of_call.c.subject_id == subject_id, narrowed((), viewer.areas, of_call.c.dept_code, of_call.c.area_code))
-        .correlate(calls)
-        .exists()
     )
 
 

@@ -133,7 +133,7 @@ class RateCall:
     def _rate_case(self, record: Record, case: KnownCase) -> EvaluationKey:
         told = self.told
         assert told.facts.case_no is not None
-        number = 1
+        case, number = record.tell_case(told, case), 1
         if case.effective is not None:
             number = case.effective.assess_number + 1
             record.no_longer_effective(case.subject_id, case.effective.assess_number)
@@ -197,6 +197,7 @@ class EndCall:
             if not skipped or (case.asking.state is InvitationState.WAITING and case.asking.open_members == 1):
                 asking, due_at = case.asking, None
                 record.join_call(told, call, asking)
+                record.tell_case(told, case)
         if asking is None:
             asking = record.invite(told, call, after.state, after.reason, due_at, asked_at)
             if case is not None and (case.asking is None or (after.sms and may_move(case.asking))):

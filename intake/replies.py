@@ -382,13 +382,13 @@ class Wave:
         number = 1 + max((one.assess_number for one in member.evaluated), default=0)
         if member.effective is not None:
             self.rows.superseded.append((facts.subject_id, member.effective.assess_number))
-        # A case answered in a call takes from the call what it does not say itself (intake/record.py).
         call = next((one.row for one in known.members if one.kind is SubjectKind.CALL), None)
         of_call = member.kind is SubjectKind.CALL
-        agent = facts.agent or (call.call_agent if call is not None else None)
         queue = call.queue if call is not None else None
-        dept = facts.dept_code or (call.dept if call is not None else None)
-        area = facts.area_code or rules.area_code
+        if of_call:
+            agent, dept, area = facts.call_agent, facts.dept, facts.call_area or rules.area_code
+        else:  # one that was answered in a call was told by it (intake/record.py)
+            agent, dept, area = facts.agent, facts.dept_code, facts.area_code or rules.area_code
         assert decision.rate is not None
         self.unit.deltas.evaluation(
             1,

@@ -27,6 +27,7 @@ from sqlalchemy.pool import QueuePool
 
 from models.errors import DatabaseBusy, DatabaseNotReady, KeyMismatch, StoreError
 from models.privacy import Keyring
+from models.recount import rebuild
 from models.tables import meta, metadata, number_tables, opt_outs
 
 __all__ = ["Database", "SchemaState", "open_database", "parse_url"]
@@ -34,6 +35,8 @@ __all__ = ["Database", "SchemaState", "open_database", "parse_url"]
 FINGERPRINT = "privacy.fingerprint"
 ROTATING = "privacy.rotating"
 EPOCH = "epoch"
+RECOUNT = "figures.recount"
+"""A migration has changed what the figures count; they are counted anew once the schema is whole."""
 _SHARED_LOCK = 0x4875_6979  # PostgreSQL advisory lock: shared by who serves, exclusive for a key rotation
 _MIGRATE_LOCK = _SHARED_LOCK + 1
 _KEY_LOCK = _SHARED_LOCK + 2
@@ -257,6 +260,8 @@ class Database:
             alembic_command.upgrade(config, "head")
             if connection.execute(select(meta.c.value).where(meta.c.key == EPOCH)).first() is None:
                 connection.execute(insert(meta).values(key=EPOCH, value=secrets.token_hex(8)))
+            if connection.execute(meta.delete().where(meta.c.key == RECOUNT)).rowcount:
+                rebuild(connection)
 
     def ensure_schema(self) -> None:
         """Creates an empty database; refuses an older one that holds data, and a newer one.

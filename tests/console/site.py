@@ -113,6 +113,7 @@ class Record:
                     subject_id=subject,
                     call_key=subject,
                     dept=dept,
+                    area_code=area,
                     outcome="rated",
                     source="ivr",
                     created_at=START,
