@@ -21,6 +21,7 @@ from urllib.parse import urlencode
 
 from sqlalchemy import ColumnElement, Connection, Table, func, or_, select
 
+from console.directory import in_team
 from console.formulas import Counts, Rate
 from models.rollups import NO_REASON
 from models.tables import MEASURES, rollup_days, rollup_hours, rollup_reasons
@@ -101,13 +102,17 @@ class Sight:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A part of the figures; the names are the ratings list's parameters. None: whatever, empty text: not told."""
+    """A part of the figures; the names are the ratings list's parameters. None: whatever, empty text: not told.
+
+    `team`: a 班组 as the directory has it now.
+    """
 
     channel: Channel | None = None
     agent: str | None = None
     queue: str | None = None
     dept: str | None = None
     area: str | None = None
+    team: str | None = None
 
 
 EVERYTHING, WHOLE = Sight(), Slice()
@@ -257,7 +262,7 @@ def board(connection: Connection, day: date, sight: Sight = EVERYTHING) -> Board
 def ratings_query(period: Period, part: Slice = WHOLE, **more: str | int) -> str:
     """The query of the ratings list that shows what is behind a figure; `more`: `satisfaction`, `origin`, …"""
     named: dict[str, str | int] = {"from": period.first.isoformat(), "to": period.last.isoformat()}
-    for name in ("channel", "agent", "queue", "dept", "area"):
+    for name in Slice.__slots__:
         value = getattr(part, name)
         if value is not None:
             named[name] = value
@@ -335,6 +340,9 @@ def _seen(table: Table, sight: Sight) -> list[ColumnElement[bool]]:
 
 def _part(table: Table, part: Slice) -> list[ColumnElement[bool]]:
     wanted = {name: getattr(part, name) for name in ("channel", "agent", "queue", "dept", "area")}
-    if part.agent is not None or part.queue is not None:
+    if part.agent is not None or part.queue is not None or part.team is not None:
         wanted["kind"] = SubjectKind.CALL
-    return [table.c[name] == value for name, value in wanted.items() if value is not None]
+    conditions = [table.c[name] == value for name, value in wanted.items() if value is not None]
+    if part.team is not None:
+        conditions.append(in_team(table.c.agent, part.team))
+    return conditions

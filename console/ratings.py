@@ -7,6 +7,7 @@ Rules kept here:
   others are looked at in the index where they stand in it, else in the rows. Of these a page looks at `SCAN` at most,
   or at `SCAN_BY_TIME` neighbours where only time leads: it may then hold less than asked for and still have a next one.
 * By level is level after level, each in the order of time; so it is as quick as a filter by level.
+* A 班组 is the agents that the directory has in it now.
 * A default's channel is `system`, a citizen's never is (docs/data-model.md): a filter by origin is one by channel.
 * Every query carries `visible(viewer, table)`. A filter that cannot be right is told, never guessed at.
 """
@@ -24,6 +25,7 @@ from urllib.parse import urlencode
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, or_, select, true, tuple_, union_all
 from sqlalchemy.sql.util import ClauseAdapter
 
+from console.directory import in_team
 from console.viewer import Viewer, visible
 from models.clock import SHANGHAI
 from models.tables import Id, UtcTime, call_keys, calls, case_keys, cases, evaluations
@@ -97,7 +99,7 @@ class Problem(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RatingFilters:
-    """What is wanted. None and empty: whatever; an empty text for agent, queue, dept, area or reason: not told.
+    """What is wanted. None and empty: whatever; an empty text for agent, team, queue, dept, area or reason: not told.
 
     `first`, `last`: days in Asia/Shanghai, both in it; `hour`: of each only this one (of a single day).
     `told`: the range was asked for; otherwise it is the last days up to today.
@@ -112,6 +114,7 @@ class RatingFilters:
     origin: Origin | None = None
     kind: SubjectKind | None = None
     agent: str | None = None
+    team: str | None = None
     queue: str | None = None
     dept: str | None = None
     area: str | None = None
@@ -146,7 +149,7 @@ class RatingFilters:
         if it.hour is not None:
             found.append(("hour", str(it.hour)))
         found += [("satisfaction", str(level.value)) for level in it.levels]
-        for name in ("channel", "origin", "kind", "agent", "queue", "dept", "area", "reason"):
+        for name in ("channel", "origin", "kind", "agent", "team", "queue", "dept", "area", "reason"):
             value = getattr(it, name)
             if value is not None:
                 found.append((name, str(value)))
@@ -257,6 +260,7 @@ def read_filters(pairs: Iterable[tuple[str, str]], today: date) -> tuple[RatingF
             origin=choice("origin", Origin),
             kind=choice("kind", SubjectKind),
             agent=code("agent"),
+            team=code("team"),
             queue=code("queue"),
             dept=code("dept"),
             area=code("area"),
@@ -341,6 +345,8 @@ def _plan(
         outside.append(e.subject_kind == filters.kind.value)
     if filters.reason is not None:
         outside.append(_with_reason(filters.reason))
+    if filters.team is not None:
+        outside.append(in_team(e.agent, filters.team))
     channels = filters.channels
     of_level = [e.satisfaction == level.value for level in levels]
     of_channel = [e.channel == channel.value for channel in channels]

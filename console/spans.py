@@ -3,9 +3,9 @@
 Rules kept here:
 
 * Days are days in Asia/Shanghai; a week begins on Monday; what has no data yet is in no range.
-* A range is compared with its like: a whole quarter, month or year with the one before, a week or month that is not over
-  with the same days of the one before, weekday by weekday or date by date. Days of one's own are compared with as many
-  just before (`before_of`), and the page says which it is.
+* A range is compared with its like (`before_of`), and the page says with what: a whole quarter, month or year with the
+  one before; a week or month that goes on with the same days of the one before, weekday by weekday or date by date;
+  days of one's own with as many just before.
 * A row of a span has the ISO interval as its key, `2026-11-16/2026-11-22`.
 """
 

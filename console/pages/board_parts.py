@@ -13,9 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from console.asked import What, asked_address
 from console.bad_ratings import BadRating
 from console.board_state import BoardRules, Sight
-from console.figures import WHOLE, Figures, Period, ratings_query
+from console.figures import WHOLE, Figures, Period, Slice, ratings_query
 from console.formulas import Counts, Rate
 from console.live import Render, Shown
 from console.plain_names import Names
@@ -83,6 +84,9 @@ def values_of(shown: Shown, rules: BoardRules) -> dict[str, Any]:
     def url(**more: str | int) -> str:
         return _url(shown, **more)
 
+    def asked(what: str, channel: Channel | None = None, **more: str | int) -> str:
+        return asked_address(What(what), _today(shown), Slice(channel), **more)
+
     def share(level: Satisfaction, kind: SubjectKind) -> float:
         """Of a bar as long as 100."""
         return round(100 * whole.of(kind).levels[level] / rated[kind], 1) if rated[kind] else 0
@@ -102,6 +106,7 @@ def values_of(shown: Shown, rules: BoardRules) -> dict[str, Any]:
         "machinery": shown.machinery,
         "work": shown.work,
         "url": url,
+        "asked": asked,
         "share": share,
         "satisfaction": satisfaction,
         "origin": Origin,

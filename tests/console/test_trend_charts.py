@@ -36,9 +36,13 @@ def test_satisfaction_has_its_interval_and_few_have_no_rate() -> None:
 
 
 def test_the_response_rate_beside_it_keeps_the_part_that_is_looked_at() -> None:
-    [bar] = responses([Row("sms", SOME)], PERIOD, By.CHANNEL, part=Slice(dept="X")).bars
+    rows = [Row("sms", SOME)]
+    [bar] = responses(rows, PERIOD, By.CHANNEL, part=Slice(dept="X")).bars
+    assert bar.href == "/asked?what=asked&from=2026-11-01&to=2026-11-18&channel=sms&dept=X"
+    [of_calls] = responses(rows, PERIOD, "team", kind=SubjectKind.CALL).bars
+    assert of_calls.href == "/asked?what=asked&from=2026-11-01&to=2026-11-18&team=sms&kind=call"
+    assert (of_calls.value, of_calls.n) == (0.8, 50)
     assert (bar.value, bar.n) == (0.8, 50)
-    assert bar.href == "/ratings?from=2026-11-01&to=2026-11-18&channel=sms&dept=X"
 
 
 def test_reasons_are_named_and_none_is_said_so() -> None:
