@@ -251,7 +251,8 @@ class _Page:
         # What is within a team is its agents; within another one, its days.
         view = View.AGENT if asked.view is View.TEAM else View.DAY
         within = asked.query(by=view.value, **{asked.view.value: row.key}) if row.key else None
-        name = self.named(row.key) or self.texts("trends.no_team" if asked.view is View.TEAM else "trends.untold")
+        untold = self.texts("trends.no_team") if asked.view is View.TEAM else self.texts("trends.untold")
+        name = self.named(row.key) or untold
         return self._told(name, row.figures, before, asked.period, self._before, part, within)
 
     def _then(self, span: Period) -> Period | None:
