@@ -258,6 +258,8 @@ def test_every_figure_of_what_was_asked_leads_to_as_many_rows(
         f"/trends?{days}&by=agent&team={quote('二班 & 夜班')}",
         f"/trends?{days}&by=team&channel=sms",
         f"/trends?{days}&by=day&kind=case&dept={A}",
+        "/reports/day?date=2026-11-16",
+        "/reports/quarter?q=2026Q4",
     ]
     for address in addresses:
         page = someone.get(address)
