@@ -7,7 +7,8 @@ Rules kept here:
 * What a viewer may not see is not in any sum: `Sight` is a condition of each query.
 * Agents and queues are figures of calls, departments of cases; the others show the two side by side, never summed. An
   invitation is one, whatever it asks about: the response rate covers both.
-* Who looks at a figure can see the rows behind it: `ratings_query` writes the address of the ratings list.
+* Who looks at a figure can see the rows behind it, these and no others: `ratings_query` writes the address of the
+  ratings list. Behind a response rate are invitations, which no list shows: it leads to the trends.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ __all__ = [
     "shown_row",
     "statistics",
     "trend",
+    "trends_query",
 ]
 
 
@@ -242,14 +244,31 @@ def board(connection: Connection, day: date, sight: Sight = EVERYTHING) -> Board
     return Board(whole, channels, dict(sorted(hours.items())))
 
 
-def ratings_query(period: Period, part: Slice = WHOLE, **more: str | int) -> str:
-    """The query of the ratings list that shows what is behind a figure; `more`: `satisfaction`, `origin`, …"""
+def ratings_query(period: Period, part: Slice = WHOLE, *, counted: bool | None = True, **more: str | int) -> str:
+    """The query of the ratings list that shows what is behind a figure.
+
+    Args:
+        counted: what the figures count; False: 不予采纳 alone; None: both.
+        more: `satisfaction`, `origin`, …
+    """
+    named = _named(period, part) | more
+    if counted is not None:
+        named["counted"] = "yes" if counted else "no"
+    return urlencode(named)
+
+
+def trends_query(period: Period, by: By, part: Slice = WHOLE) -> str:
+    """The query of the trends that tell a part of the figures by something."""
+    return urlencode({"by": by.value} | _named(period, part))
+
+
+def _named(period: Period, part: Slice) -> dict[str, str | int]:
     named: dict[str, str | int] = {"from": period.first.isoformat(), "to": period.last.isoformat()}
     for name in ("channel", "agent", "queue", "dept", "area"):
         value = getattr(part, name)
         if value is not None:
             named[name] = value
-    return urlencode(named | more)
+    return named
 
 
 # ── as the API tells it ───────────────────────────────────────────────────────────────────────────────────────────────

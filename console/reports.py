@@ -19,7 +19,7 @@ from console.figures import By, Figures, Period, Reason, Row, Sight, reasons, st
 from console.viewer import Viewer
 from models.terms import SubjectKind
 
-__all__ = ["Line", "Report", "Table", "quarter", "quarter_name", "read_report", "sight_of"]
+__all__ = ["Line", "Report", "Table", "month", "quarter", "quarter_name", "read_report", "sight_of"]
 
 _QUARTER = re.compile(r"(\d{4})Q([1-4])", re.A)
 
@@ -63,6 +63,13 @@ def quarter(text: str) -> Period | None:
     year, number = int(match[1]), int(match[2])
     first = date(year, 3 * number - 2, 1)
     after = date(year + number // 4, 3 * number % 12 + 1, 1)
+    return Period(first, after - timedelta(days=1))
+
+
+def month(text: str) -> Period:
+    """`2026-10` as its days."""
+    first = date.fromisoformat(f"{text}-01")
+    after = (first + timedelta(days=31)).replace(day=1)
     return Period(first, after - timedelta(days=1))
 
 
@@ -119,4 +126,4 @@ def _by_month(days: Sequence[Row]) -> Table:
     months: dict[str, Figures] = {}
     for row in days:
         months[row.key[:7]] = months.get(row.key[:7], Figures()) + row.figures
-    return Table("month", tuple(SubjectKind), [Line(name, None, figures) for name, figures in sorted(months.items())])
+    return Table("month", tuple(SubjectKind), [Line(name, name, figures) for name, figures in sorted(months.items())])

@@ -11,14 +11,14 @@ from dataclasses import replace
 from typing import Any
 
 from console.charts import Bar, Chart, ChartKind
-from console.figures import WHOLE, By, Period, Reason, Row, Slice, ratings_query
+from console.figures import WHOLE, By, Period, Reason, Row, Slice, ratings_query, trends_query
 from console.formulas import Rate
 from console.spans import period_of, span_label
 from models.terms import Channel, Origin, Satisfaction, SubjectKind
 
 __all__ = ["levels_by_day", "reason_address", "reasons_given", "responses", "satisfactions"]
 
-_RATINGS = "/ratings"
+_RATINGS, _TRENDS = "/ratings", "/trends"
 _UNTOLD = "未注明"
 _NO_REASON = "未说明原因"
 _WORST_FIRST = tuple(reversed(Satisfaction))
@@ -52,15 +52,24 @@ def satisfactions(
     named: Named = str,
 ) -> Chart:
     """满意率 with its Wilson interval and its n."""
-    bars = [
-        _rate(row.key, row.figures.of(kind).satisfaction(satisfied_from), period, by, part, named, kind) for row in rows
-    ]
+    bars = []
+    for row in rows:
+        label, span, its = _place(row.key, period, by, part, named)
+        address = _address(span, its, origin=Origin.CITIZEN.value, kind=kind.value)
+        bars.append(_rate(label, row.figures.of(kind).satisfaction(satisfied_from), address))
     return Chart(ChartKind.RATES, "满意率", tuple(bars))
 
 
 def responses(rows: Sequence[Row], period: Period, by: By, *, part: Slice = WHOLE, named: Named = str) -> Chart:
-    """参评率, to stand beside the satisfaction: how many of those asked it speaks for."""
-    bars = [_rate(row.key, row.figures.response, period, by, part, named, None) for row in rows]
+    """参评率, to stand beside the satisfaction: how many of those asked it speaks for.
+
+    Invitations are behind it and no ratings, so a click leads to the trends of that part: by channel, or by day.
+    """
+    bars = []
+    for row in rows:
+        label, span, its = _place(row.key, period, by, part, named)
+        address = f"{_TRENDS}?{trends_query(span, By.CHANNEL if by is By.DAY else By.DAY, its)}"
+        bars.append(_rate(label, row.figures.response, address))
     return Chart(ChartKind.RATES, "参评率", tuple(bars))
 
 
@@ -77,23 +86,24 @@ def reasons_given(
 
 def reason_address(one: Reason, period: Period, kind: SubjectKind, part: Slice = WHOLE) -> str:
     """The ratings with a reason; those without one are the bad ones."""
-    told: dict[str, str] = {"reason": one.code} if one.code else {"reason": "-", "satisfaction": "1,2"}
+    told = {"reason": one.code} if one.code else {"reason": "-", "satisfaction": "1,2"}
     return _address(period, part, origin=Origin.CITIZEN.value, kind=kind.value, **told)
 
 
-def _rate(key: str, rate: Rate, period: Period, by: By, part: Slice, named: Named, kind: SubjectKind | None) -> Bar:
-    more: dict[str, Any] = {} if kind is None else {"origin": Origin.CITIZEN.value, "kind": kind.value}
+def _place(key: str, period: Period, by: By, part: Slice, named: Named) -> tuple[str, Period, Slice]:
+    """What a row is called, and of which days and which part of the figures it tells."""
     if by is By.DAY:
-        period = period_of(key)
-        label = span_label(period)
-    else:
-        told: dict[str, Any] = {by.value: Channel(key) if by is By.CHANNEL else key}
-        part = replace(part, **told)
-        label = named(key) if key else _UNTOLD
+        span = period_of(key)
+        return span_label(span), span, part
+    told: dict[str, Any] = {by.value: Channel(key) if by is By.CHANNEL else key}
+    return named(key) if key else _UNTOLD, period, replace(part, **told)
+
+
+def _rate(label: str, rate: Rate, address: str) -> Bar:
     interval = rate.interval
     low, high = (None, None) if interval is None else (interval.low, interval.high)
-    return Bar(label, rate.value, _address(period, part, **more), n=rate.n, low=low, high=high)
+    return Bar(label, rate.value, address, n=rate.n, low=low, high=high)
 
 
-def _address(period: Period, part: Slice, **more: str | int) -> str:
+def _address(period: Period, part: Slice, **more: Any) -> str:
     return f"{_RATINGS}?{ratings_query(period, part, **more)}"

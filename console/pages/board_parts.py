@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from console.bad_ratings import BadRating
 from console.board_state import BoardRules, Sight
-from console.figures import WHOLE, Figures, Period, ratings_query
+from console.figures import WHOLE, By, Figures, Period, ratings_query, trends_query
 from console.formulas import Counts, Rate
 from console.live import Render, Shown
 from console.plain_names import Names
@@ -71,8 +71,8 @@ def _columns(shown: Shown) -> list[Column]:
     ]
 
 
-def _url(shown: Shown, **more: str | int) -> str:
-    return f"/ratings?{ratings_query(_today(shown), WHOLE, **more)}"
+def _url(shown: Shown, *, counted: bool | None = True, **more: str | int) -> str:
+    return f"/ratings?{ratings_query(_today(shown), WHOLE, counted=counted, **more)}"
 
 
 def values_of(shown: Shown, rules: BoardRules) -> dict[str, Any]:
@@ -80,8 +80,8 @@ def values_of(shown: Shown, rules: BoardRules) -> dict[str, Any]:
     whole = shown.figures.whole
     rated = {kind: whole.of(kind).rated for kind in _KINDS}
 
-    def url(**more: str | int) -> str:
-        return _url(shown, **more)
+    def url(*, counted: bool | None = True, **more: str | int) -> str:
+        return _url(shown, counted=counted, **more)
 
     def share(level: Satisfaction, kind: SubjectKind) -> float:
         """Of a bar as long as 100."""
@@ -102,6 +102,7 @@ def values_of(shown: Shown, rules: BoardRules) -> dict[str, Any]:
         "machinery": shown.machinery,
         "work": shown.work,
         "url": url,
+        "responses_url": f"/trends?{trends_query(_today(shown), By.CHANNEL)}",
         "share": share,
         "satisfaction": satisfaction,
         "origin": Origin,

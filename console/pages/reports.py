@@ -10,7 +10,7 @@ from starlette.responses import Response
 from console.figures import Period, Slice, ratings_query
 from console.pages.ratings import READERS, today_of
 from console.pages.shell import Console, NavItem, Refused
-from console.reports import quarter, quarter_name, read_report
+from console.reports import month, quarter, quarter_name, read_report
 from console.sessions import Session
 from models.terms import Channel, SubjectKind
 
@@ -31,10 +31,12 @@ def routes(console: Console) -> APIRouter:
         if report is None:
             raise Refused(404)
 
-        def address(by: str, key: str | None, **wanted: Any) -> str:
-            named: dict[str, Any] = {} if key is None else {by: Channel(key) if by == "channel" else key}
-            part = Slice(**named)
-            return f"/ratings?{ratings_query(period, part, **wanted)}"
+        def address(by: str, key: str, **wanted: Any) -> str:
+            """The rows behind a figure of a line; `by` empty: of the whole."""
+            if by == "month":
+                return f"/ratings?{ratings_query(month(key), **wanted)}"
+            named: dict[str, Any] = {by: Channel(key) if by == "channel" else key} if by else {}
+            return f"/ratings?{ratings_query(period, Slice(**named), **wanted)}"
 
         return console.page(
             request,

@@ -4,7 +4,8 @@ Rules kept here:
 
 * Every chart stands as a table too, with the same rows; where no chart can be made the table stands alone.
 * Every rate has its n and its interval; under five there is none (console/formulas.py).
-* A click on a figure or bar leads to the ratings behind it, by the parameters of console/figures.ratings_query.
+* A click on a figure or bar leads to the ratings behind it and no others (console/figures.ratings_query); on a response
+  rate, behind which are invitations, to the trends of that part.
 * An address says everything: what cannot be read in one is told, and the week is shown.
 """
 
@@ -65,9 +66,11 @@ class View(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What an address asks for. `chosen` None: days of one's own; `wrong`: something of it could not be read."""
+    """What an address asks for. `kinds`: whose ratings may be told here; `chosen` None: days of one's own; `wrong`:
+    something of it could not be read."""
 
     view: View
+    kinds: tuple[SubjectKind, ...]
     kind: SubjectKind
     period: Period
     chosen: Range | None
@@ -105,8 +108,6 @@ def read_asked(params: Mapping[str, str], now_day: date) -> Asked:
 
     view: View = choice("by", View, View.DAY)
     kind: SubjectKind = choice("kind", SubjectKind, view.kinds[0])
-    if kind not in view.kinds:
-        kind = view.kinds[0]
     chosen: Range | None = choice("range", Range, None)
     first: date | None = choice("from", date.fromisoformat, None)
     last: date | None = choice("to", date.fromisoformat, None)
@@ -128,7 +129,10 @@ def read_asked(params: Mapping[str, str], now_day: date) -> Asked:
         if value is not None and (len(value) > _LONGEST_CODE or not value.isprintable()):
             wrong, value = True, None
         told[name] = value
-    return Asked(view, kind, period, chosen, Slice(**told), params.get("all") == "1", wrong)
+    kinds = view.kinds if told["agent"] is None and told["queue"] is None else By.AGENT.kinds
+    if kind not in kinds:
+        kind = kinds[0]
+    return Asked(view, kinds, kind, period, chosen, Slice(**told), params.get("all") == "1", wrong)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +158,8 @@ class ReasonLine:
 
 
 def _address(period: Period, part: Slice, kind: SubjectKind) -> Callable[..., str]:
-    def url(**more: Any) -> str:
-        told = {"kind": kind.value, "origin": Origin.CITIZEN.value} | more
-        return f"/ratings?{ratings_query(period, part, **told)}"
+    def url(origin: Origin = Origin.CITIZEN, **more: Any) -> str:
+        return f"/ratings?{ratings_query(period, part, kind=kind.value, origin=origin.value, **more)}"
 
     return url
 
@@ -306,6 +309,7 @@ def routes(console: Console) -> APIRouter:
             missing=any(picture is None for _, picture in pictures),
             lines=[] if of_reasons else page.lines(),
             whole=page.whole(),
+            default=Origin.DEFAULT,
             rows=len(page.rows),
             reasons=_reason_lines(page, now_given, before_given, console.texts("trends.no_reason")),
             narrowed=[(name, value) for name in Slice.__slots__ if (value := getattr(asked.part, name)) is not None],
