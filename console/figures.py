@@ -7,7 +7,8 @@ Rules kept here:
 * What a viewer may not see is not in any sum: `Sight` is a condition of each query.
 * Agents and queues are figures of calls, departments of cases; the others show the two side by side, never summed. An
   invitation is one, whatever it asks about: the response rate covers both.
-* Who looks at a figure can see the rows behind it: `ratings_query` writes the address of the ratings list.
+* Who looks at a figure can see the rows behind it, these and no others: `ratings_query` writes the address of the
+  ratings list. Behind calls, offers and response rates are other rows: console/asked.asked_address.
 """
 
 from __future__ import annotations
@@ -259,14 +260,22 @@ def board(connection: Connection, day: date, sight: Sight = EVERYTHING) -> Board
     return Board(whole, channels, dict(sorted(hours.items())))
 
 
-def ratings_query(period: Period, part: Slice = WHOLE, **more: str | int) -> str:
-    """The query of the ratings list that shows what is behind a figure; `more`: `satisfaction`, `origin`, …"""
+def ratings_query(period: Period, part: Slice = WHOLE, *, counted: bool | None = True, **more: str | int) -> str:
+    """The query of the ratings list that shows what is behind a figure.
+
+    Args:
+        counted: what the figures count; False: 不予采纳 alone; None: both.
+        more: `satisfaction`, `origin`, …
+    """
     named: dict[str, str | int] = {"from": period.first.isoformat(), "to": period.last.isoformat()}
     for name in Slice.__slots__:
         value = getattr(part, name)
         if value is not None:
             named[name] = value
-    return urlencode(named | more)
+    named |= more
+    if counted is not None:
+        named["counted"] = "yes" if counted else "no"
+    return urlencode(named)
 
 
 # ── as the API tells it ───────────────────────────────────────────────────────────────────────────────────────────────

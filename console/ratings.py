@@ -8,6 +8,7 @@ Rules kept here:
   or at `SCAN_BY_TIME` neighbours where only time leads: it may then hold less than asked for and still have a next one.
 * By level is level after level, each in the order of time; so it is as quick as a filter by level.
 * A 班组 is the agents that the directory has in it now.
+* What the centre did not adopt (不予采纳) is in no figure: `counted` leaves it out, or shows it alone.
 * A default's channel is `system`, a citizen's never is (docs/data-model.md): a filter by origin is one by channel.
 * Every query carries `visible(viewer, table)`. A filter that cannot be right is told, never guessed at.
 """
@@ -29,7 +30,7 @@ from console.directory import in_team
 from console.viewer import Viewer, visible
 from models.clock import SHANGHAI
 from models.tables import Id, UtcTime, call_keys, calls, case_keys, cases, evaluations
-from models.terms import Channel, Origin, Satisfaction, SubjectKind
+from models.terms import Adoption, Channel, Origin, Satisfaction, SubjectKind
 
 __all__ = [
     "COUNTED",
@@ -37,6 +38,7 @@ __all__ = [
     "SCAN",
     "SCAN_BY_TIME",
     "TAIL_MOST",
+    "Counted",
     "Found",
     "Listed",
     "Problem",
@@ -85,6 +87,13 @@ class Sort(StrEnum):
         return self in (Sort.WORST, Sort.BEST)
 
 
+class Counted(StrEnum):
+    """Whether the figures count a row: effective and not 不予采纳; `NO`: effective, and 不予采纳."""
+
+    YES = "yes"
+    NO = "no"
+
+
 class Problem(StrEnum):
     """Why a filter cannot be used; the page has the words."""
 
@@ -121,6 +130,7 @@ class RatingFilters:
     number: str = ""
     tail: str = ""
     reason: str | None = None
+    counted: Counted | None = None
     superseded: bool = False
     sort: Sort = Sort.NEWEST
 
@@ -149,7 +159,7 @@ class RatingFilters:
         if it.hour is not None:
             found.append(("hour", str(it.hour)))
         found += [("satisfaction", str(level.value)) for level in it.levels]
-        for name in ("channel", "origin", "kind", "agent", "team", "queue", "dept", "area", "reason"):
+        for name in ("channel", "origin", "kind", "agent", "team", "queue", "dept", "area", "reason", "counted"):
             value = getattr(it, name)
             if value is not None:
                 found.append((name, str(value)))
@@ -249,6 +259,7 @@ def read_filters(pairs: Iterable[tuple[str, str]], today: date) -> tuple[RatingF
     if reason and not _CODE.fullmatch(reason):
         wrong["reason"] = Problem.CHOICE
         reason = None
+    counted: Counted | None = choice("counted", Counted)
     return (
         RatingFilters(
             first=first,
@@ -267,7 +278,8 @@ def read_filters(pairs: Iterable[tuple[str, str]], today: date) -> tuple[RatingF
             number=number,
             tail=tail,
             reason=reason,
-            superseded=params.get("all", [""])[-1] == "1",
+            counted=counted,
+            superseded=counted is None and params.get("all", [""])[-1] == "1",  # no figure counts these
             sort=choice("sort", Sort) or Sort.NEWEST,
         ),
         wrong,
@@ -341,6 +353,10 @@ def _plan(
         (inside if led else outside).append(visible(viewer, evaluations))
     if filters.origin is not None:
         inside.append(e.origin == filters.origin.value)
+    if filters.counted is Counted.YES:
+        inside.append(e.adoption.is_distinct_from(Adoption.NOT_ADOPTED.value))
+    elif filters.counted is Counted.NO:
+        outside.append(e.adoption == Adoption.NOT_ADOPTED.value)
     if filters.kind is not None:
         outside.append(e.subject_kind == filters.kind.value)
     if filters.reason is not None:

@@ -114,7 +114,7 @@ def reasons_given(
 
 def reason_address(one: Reason, period: Period, kind: SubjectKind, part: Slice = WHOLE) -> str:
     """The ratings with a reason; those without one are the bad ones."""
-    told: dict[str, str] = {"reason": one.code} if one.code else {"reason": "-", "satisfaction": "1,2"}
+    told = {"reason": one.code} if one.code else {"reason": "-", "satisfaction": "1,2"}
     return _address(period, part, origin=Origin.CITIZEN.value, kind=kind.value, **told)
 
 
@@ -133,5 +133,5 @@ def _rate(label: str, rate: Rate, address: str) -> Bar:
     return Bar(label, rate.value, address, n=rate.n, low=low, high=high)
 
 
-def _address(period: Period, part: Slice, **more: str | int) -> str:
+def _address(period: Period, part: Slice, **more: Any) -> str:
     return f"{_RATINGS}?{ratings_query(period, part, **more)}"

@@ -72,8 +72,8 @@ def _columns(shown: Shown) -> list[Column]:
     ]
 
 
-def _url(shown: Shown, **more: str | int) -> str:
-    return f"/ratings?{ratings_query(_today(shown), WHOLE, **more)}"
+def _url(shown: Shown, *, counted: bool | None = True, **more: str | int) -> str:
+    return f"/ratings?{ratings_query(_today(shown), WHOLE, counted=counted, **more)}"
 
 
 def values_of(shown: Shown, rules: BoardRules) -> dict[str, Any]:
@@ -81,8 +81,8 @@ def values_of(shown: Shown, rules: BoardRules) -> dict[str, Any]:
     whole = shown.figures.whole
     rated = {kind: whole.of(kind).rated for kind in _KINDS}
 
-    def url(**more: str | int) -> str:
-        return _url(shown, **more)
+    def url(*, counted: bool | None = True, **more: str | int) -> str:
+        return _url(shown, counted=counted, **more)
 
     def asked(what: str, channel: Channel | None = None, **more: str | int) -> str:
         return asked_address(What(what), _today(shown), Slice(channel), **more)

@@ -72,9 +72,11 @@ class View(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What an address asks for. `chosen` None: days of one's own; `wrong`: something of it could not be read."""
+    """What an address asks for. `kinds`: whose ratings may be told here; `chosen` None: days of one's own; `wrong`:
+    something of it could not be read."""
 
     view: View
+    kinds: tuple[SubjectKind, ...]
     kind: SubjectKind
     period: Period
     chosen: Range | None
@@ -112,8 +114,6 @@ def read_asked(params: Mapping[str, str], now_day: date) -> Asked:
 
     view: View = choice("by", View, View.DAY)
     kind: SubjectKind = choice("kind", SubjectKind, view.kinds[0])
-    if kind not in view.kinds:
-        kind = view.kinds[0]
     chosen: Range | None = choice("range", Range, None)
     first: date | None = choice("from", date.fromisoformat, None)
     last: date | None = choice("to", date.fromisoformat, None)
@@ -135,7 +135,10 @@ def read_asked(params: Mapping[str, str], now_day: date) -> Asked:
         if value is not None and (len(value) > _LONGEST_CODE or not value.isprintable()):
             wrong, value = True, None
         told[name] = value
-    return Asked(view, kind, period, chosen, Slice(**told), params.get("all") == "1", wrong)
+    kinds = view.kinds if all(told[name] is None for name in ("agent", "team", "queue")) else By.AGENT.kinds
+    if kind not in kinds:
+        kind = kinds[0]
+    return Asked(view, kinds, kind, period, chosen, Slice(**told), params.get("all") == "1", wrong)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +171,8 @@ class ReasonLine:
 
 
 def _address(period: Period, part: Slice, kind: SubjectKind) -> Callable[..., str]:
-    def url(**more: Any) -> str:
-        told = {"kind": kind.value, "origin": Origin.CITIZEN.value} | more
-        return f"/ratings?{ratings_query(period, part, **told)}"
+    def url(origin: Origin = Origin.CITIZEN, **more: Any) -> str:
+        return f"/ratings?{ratings_query(period, part, kind=kind.value, origin=origin.value, **more)}"
 
     return url
 
@@ -353,6 +355,7 @@ def routes(console: Console) -> APIRouter:
             missing=any(picture is None for _, picture in pictures),
             lines=[] if of_reasons else page.lines(),
             whole=page.whole(),
+            default=Origin.DEFAULT,
             rows=len(page.rows),
             reasons=_reason_lines(page, now_given, before_given, before.period, console.texts("trends.no_reason")),
             narrowed=[(name, value) for name in Slice.__slots__ if (value := getattr(asked.part, name)) is not None],

@@ -91,7 +91,9 @@ def test_agents_against_counts_by_hand(browser: MakeBrowser, rate: Any) -> None:
     assert second[3] == "— n=2"  # too few for a rate
     assert second[5:] == ["2", "0", "0", "0", "0", "0", "0", "0"]
     assert "来电评价，2026-11-16 至 2026-11-18，与上期（上周同期）2026-11-09 至 2026-11-11 比较。" in page
-    address = "/ratings?from=2026-11-16&to=2026-11-18&agent=2001&kind=call&origin=citizen&satisfaction=1%2C2"
+    address = (
+        "/ratings?from=2026-11-16&to=2026-11-18&agent=2001&kind=call&origin=citizen&satisfaction=1%2C2&counted=yes"
+    )
     assert f'<a href="{address}">2</a>' in unescape(page)
 
 
@@ -171,6 +173,9 @@ def test_an_address_says_everything() -> None:
     assert read_asked({}, TODAY).chosen is Range.WEEK
     assert read_asked({"range": "last_quarter", "from": "2026-11-01"}, TODAY).period.first == date(2026, 7, 1)
     assert read_asked({"by": "dept", "kind": "call"}, TODAY).kind is SubjectKind.CASE
+    # An agent's and a queue's figures are of calls alone.
+    assert read_asked({"by": "day", "kind": "case", "agent": "2001"}, TODAY).kind is SubjectKind.CALL
+    assert read_asked({"by": "channel", "kind": "case", "queue": ""}, TODAY).kind is SubjectKind.CALL
 
 
 @pytest.mark.parametrize(
