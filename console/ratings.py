@@ -9,6 +9,8 @@ Rules kept here:
   `SCAN_BY_TIME` neighbours where only time leads: it may then hold less than asked for and still have a next one.
 * What nobody has seen is looked for among the bad ratings, whose index holds every other filter.
 * By level is level after level, each in the order of time; so it is as quick as a filter by level.
+* A 班组 is the agents that the directory has in it now.
+* What the centre did not adopt (不予采纳) is in no figure: `counted` leaves it out, or shows it alone.
 * A default's channel is `system`, a citizen's never is (docs/data-model.md): a filter by origin is one by channel.
 * Every query carries `visible(viewer, table)`. A filter that cannot be right is told, never guessed at.
 """
@@ -27,10 +29,11 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, o
 from sqlalchemy.sql.util import ClauseAdapter
 
 from console.bad_ratings import IS_BAD
+from console.directory import in_team
 from console.viewer import Viewer, visible
 from models.clock import SHANGHAI
 from models.tables import Id, UtcTime, call_keys, calls, case_keys, cases, evaluations, seen
-from models.terms import Channel, Origin, Satisfaction, SubjectKind
+from models.terms import Adoption, Channel, Origin, Satisfaction, SubjectKind
 
 __all__ = [
     "COUNTED",
@@ -39,6 +42,7 @@ __all__ = [
     "SCAN_BY_TIME",
     "SCAN_UNSEEN",
     "TAIL_MOST",
+    "Counted",
     "Found",
     "Listed",
     "Problem",
@@ -93,6 +97,13 @@ class Sort(StrEnum):
         return self in (Sort.WORST, Sort.BEST)
 
 
+class Counted(StrEnum):
+    """Whether the figures count a row: effective and not 不予采纳; `NO`: effective, and 不予采纳."""
+
+    YES = "yes"
+    NO = "no"
+
+
 class Problem(StrEnum):
     """Why a filter cannot be used; the page has the words."""
 
@@ -107,7 +118,7 @@ class Problem(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RatingFilters:
-    """What is wanted. None and empty: whatever; an empty text for agent, queue, dept, area or reason: not told.
+    """What is wanted. None and empty: whatever; an empty text for agent, team, queue, dept, area or reason: not told.
 
     `first`, `last`: days in Asia/Shanghai, both in it; `hour`: of each only this one (of a single day).
     `told`: the range was asked for; otherwise it is the last days up to today.
@@ -123,12 +134,14 @@ class RatingFilters:
     origin: Origin | None = None
     kind: SubjectKind | None = None
     agent: str | None = None
+    team: str | None = None
     queue: str | None = None
     dept: str | None = None
     area: str | None = None
     number: str = ""
     tail: str = ""
     reason: str | None = None
+    counted: Counted | None = None
     superseded: bool = False
     unseen: bool = False
     sort: Sort = Sort.NEWEST
@@ -158,7 +171,7 @@ class RatingFilters:
         if it.hour is not None:
             found.append(("hour", str(it.hour)))
         found += [("satisfaction", str(level.value)) for level in it.levels]
-        for name in ("channel", "origin", "kind", "agent", "queue", "dept", "area", "reason"):
+        for name in ("channel", "origin", "kind", "agent", "team", "queue", "dept", "area", "reason", "counted"):
             value = getattr(it, name)
             if value is not None:
                 found.append((name, str(value)))
@@ -260,6 +273,7 @@ def read_filters(pairs: Iterable[tuple[str, str]], today: date) -> tuple[RatingF
     if reason and not _CODE.fullmatch(reason):
         wrong["reason"] = Problem.CHOICE
         reason = None
+    counted: Counted | None = choice("counted", Counted)
     return (
         RatingFilters(
             first=first,
@@ -271,13 +285,15 @@ def read_filters(pairs: Iterable[tuple[str, str]], today: date) -> tuple[RatingF
             origin=choice("origin", Origin),
             kind=choice("kind", SubjectKind),
             agent=code("agent"),
+            team=code("team"),
             queue=code("queue"),
             dept=code("dept"),
             area=code("area"),
             number=number,
             tail=tail,
             reason=reason,
-            superseded=params.get("all", [""])[-1] == "1",
+            counted=counted,
+            superseded=counted is None and params.get("all", [""])[-1] == "1",  # no figure counts these
             unseen=params.get("unseen", [""])[-1] == "1",
             sort=choice("sort", Sort) or Sort.NEWEST,
         ),
@@ -357,10 +373,16 @@ def _plan(
     if filters.unseen:
         levels = [level for level in levels if level.is_bad]
         outside.append(~select(seen.c.rating_id).where(seen.c.rating_id == e.rating_id).exists())
+    if filters.counted is Counted.YES:
+        inside.append(e.adoption.is_distinct_from(Adoption.NOT_ADOPTED.value))
+    elif filters.counted is Counted.NO:
+        outside.append(e.adoption == Adoption.NOT_ADOPTED.value)
     if filters.kind is not None:
         outside.append(e.subject_kind == filters.kind.value)
     if filters.reason is not None:
         outside.append(_with_reason(filters.reason))
+    if filters.team is not None:
+        outside.append(in_team(e.agent, filters.team))
     channels = filters.channels
     of_level: list[ColumnElement[bool]] = [e.satisfaction == level.value for level in levels]
     of_channel: list[ColumnElement[bool]] = [e.channel == channel.value for channel in channels]

@@ -179,6 +179,8 @@ calls = Table(
     Index(None, "number_hash"),
     Index("ix_calls_number_tail", "number_tail", "subject_id"),
     Index("ix_calls_case_no", "case_no", **_where("case_no IS NOT NULL")),
+    Index("ix_calls_ended_at", "ended_at", "subject_id"),
+    *(Index(f"ix_calls_{name}", name, "ended_at", "subject_id") for name in ("agent", "dept")),
 )
 
 cases = Table(
@@ -252,7 +254,11 @@ invitations = Table(
     Column("asked_area", String(16)),
     Index("ix_invitations_remind", "remind_at", **_where("remind_at IS NOT NULL")),
     Index("ix_invitations_due", "state", "due_at", **_where("due_at IS NOT NULL")),
-    Index(None, "first_asked_at"),
+    Index("ix_invitations_first_asked_at", "first_asked_at", "id", **_where("first_asked_at IS NOT NULL")),
+    *(
+        Index(f"ix_invitations_{name}", name, "first_asked_at", "id", **_where("first_asked_at IS NOT NULL"))
+        for name in ("asked_agent", "asked_dept")
+    ),
     Index("ix_invitations_number_hash", "number_hash", **_where("number_hash IS NOT NULL")),
     Index("ix_invitations_group_key", "group_key", unique=True, **_where("group_key IS NOT NULL")),
 )

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from console.mounting import WholeMount
 from console.pages import (
     account,
+    asked,
     audit,
     board,
     exports,
@@ -40,7 +41,7 @@ from console.pages.shell import (
 
 __all__ = ["PAGES", "mount_pages", "pages_app"]
 
-PAGES = (login, account, board, wall, exports, ratings, story, trends, reports, queues, reveal, audit, people)
+PAGES = (login, account, board, wall, exports, ratings, asked, story, trends, reports, queues, reveal, audit, people)
 _A_YEAR = "public, max-age=31536000, immutable"
 
 

@@ -13,9 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from console.asked import What, asked_address
 from console.bad_ratings import BadRating
 from console.board_state import BoardRules, Sight
-from console.figures import WHOLE, Figures, Period, ratings_query
+from console.figures import WHOLE, Figures, Period, Slice, ratings_query
 from console.formulas import Counts, Rate
 from console.live import Render, Shown
 from console.plain_names import Names
@@ -72,8 +73,8 @@ def _columns(shown: Shown) -> list[Column]:
     ]
 
 
-def _url(shown: Shown, **more: str | int) -> str:
-    return f"/ratings?{ratings_query(_today(shown), WHOLE, **more)}"
+def _url(shown: Shown, *, counted: bool | None = True, **more: str | int) -> str:
+    return f"/ratings?{ratings_query(_today(shown), WHOLE, counted=counted, **more)}"
 
 
 def _unseen_url(shown: Shown) -> str:
@@ -87,8 +88,11 @@ def values_of(shown: Shown, rules: BoardRules) -> dict[str, Any]:
     whole = shown.figures.whole
     rated = {kind: whole.of(kind).rated for kind in _KINDS}
 
-    def url(**more: str | int) -> str:
-        return _url(shown, **more)
+    def url(*, counted: bool | None = True, **more: str | int) -> str:
+        return _url(shown, counted=counted, **more)
+
+    def asked(what: str, channel: Channel | None = None, **more: str | int) -> str:
+        return asked_address(What(what), _today(shown), Slice(channel), **more)
 
     def share(level: Satisfaction, kind: SubjectKind) -> float:
         """Of a bar as long as 100."""
@@ -112,6 +116,7 @@ def values_of(shown: Shown, rules: BoardRules) -> dict[str, Any]:
         "unseen": shown.unseen,
         "unseen_url": _unseen_url(shown),
         "url": url,
+        "asked": asked,
         "share": share,
         "satisfaction": satisfaction,
         "origin": Origin,

@@ -33,7 +33,7 @@ __all__ = ["NAV", "PRESETS", "READERS", "filters_of", "presets", "routes", "tail
 READERS = (ConsoleRole.SUPERVISOR, ConsoleRole.DEPARTMENT)
 NAV = (NavItem("ratings", "/ratings", READERS, 20),)
 PRESETS = ("today", "yesterday", "week", "month", "last_quarter", "days")
-_FIELDS = ("from", "to", "q", "tail", "agent", "queue", "dept", "area")
+_FIELDS = ("from", "to", "q", "tail", "agent", "team", "queue", "dept", "area")
 _ROWS = 50
 _TAIL = 4
 
@@ -120,7 +120,9 @@ def routes(console: Console) -> APIRouter:
         if not filters.told and not filters.number and "from" not in wrong and "to" not in wrong:
             raw["from"], raw["to"] = f"{filters.first}", f"{filters.last}"
         raw |= {
-            name: "-" for name in ("agent", "queue", "dept", "area") if getattr(filters, name) == "" and name in params
+            name: "-"
+            for name in ("agent", "team", "queue", "dept", "area")
+            if getattr(filters, name) == "" and name in params
         }
         cursor = params.get("cursor")
         shown: dict[str, Any] = {"page": RatingsPage([], None, None), "count": None, "waiting": []}

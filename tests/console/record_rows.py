@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import insert
 
-from console.ratings import RatingFilters, Sort
+from console.ratings import Counted, RatingFilters, Sort
 from console.viewer import Viewer, may_see
 from models.database import Database
 from models.ids import new_id
@@ -105,6 +105,7 @@ def fill(
                 "queue": queue,
                 "dept_code": dept,
                 "area_code": area,
+                "adoption": (None, None, "accepted", "not_adopted")[place % 4],
                 "created_at": at,
             }
             rows[evaluations].append(values)
@@ -146,6 +147,7 @@ def _fits(row: Row, filters: RatingFilters) -> bool:
             not filters.levels or row.satisfaction in filters.levels,
             filters.channel in (None, row.channel),
             filters.origin in (None, row.origin),
+            filters.counted is None or (filters.counted is Counted.YES) == (row.adoption != "not_adopted"),
             filters.kind in (None, row.subject_kind),
             filters.agent is None or (row.agent or "") == filters.agent,
             filters.queue is None or (row.queue or "") == filters.queue,

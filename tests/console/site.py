@@ -116,6 +116,7 @@ class Record:
                     area_code=area,
                     outcome="rated",
                     source="ivr",
+                    ended_at=START,
                     created_at=START,
                     **self._number(number),
                 )

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
+from html import unescape
 from typing import Any
 from urllib.parse import urlencode
 
@@ -77,12 +78,27 @@ def test_the_figures_of_today(browser: MakeBrowser, bad: Any, intake: Intake, cl
     assert values == ["5", "5", "5", "100.0%", "80.0%", "—"]
     assert "已评 5 / 已邀请 5" in page
     assert (
-        'href="/ratings?from=2026-11-18&amp;to=2026-11-18&amp;satisfaction=5&amp;kind=call&amp;origin=citizen">2<'
+        'href="/ratings?from=2026-11-18&amp;to=2026-11-18&amp;satisfaction=5&amp;kind=call&amp;origin=citizen&amp;counted=yes">2<'
         in page
     )
     assert "hour=10" in page
     assert page.count('class="bad-rating"') == 1
     assert len(page.encode()) < 30_000
+
+
+def test_behind_the_calls_that_were_answered_are_their_ratings_whatever_became_of_them(
+    browser: MakeBrowser, bad: Any, database: Database
+) -> None:
+    for place in range(4):
+        bad(str(place), 5, case_no=f"GD-{place}", closed=True)
+    with database.write_engine.begin() as connection:
+        ids = connection.execute(select(evaluations.c.id).where(evaluations.c.subject_kind == "call")).scalars().all()
+        for one, column, value in zip(ids, ("effective", "adoption"), (False, "not_adopted"), strict=False):
+            connection.execute(update(evaluations).where(evaluations.c.id == one).values({column: value}))
+    someone = browser(ConsoleRole.SUPERVISOR)
+    found = re.search(r'<h2>按键评价</h2>\s*<p class="value"><a href="([^"]*)">4</a>', someone.get("/").text)
+    assert found is not None
+    assert "共 4 条" in someone.get(unescape(found[1])).text
 
 
 def test_a_board_without_a_script_loads_itself_and_has_the_link(browser: MakeBrowser) -> None:

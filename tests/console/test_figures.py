@@ -133,7 +133,10 @@ def test_a_period_does_not_end_before_it_begins() -> None:
 
 def test_a_figure_leads_to_the_rows_behind_it() -> None:
     query = ratings_query(WEEK, Slice(Channel.SMS, agent="00&42", dept=""), satisfaction=1, origin="citizen")
-    assert query == "from=2026-11-12&to=2026-11-18&channel=sms&agent=00%2642&dept=&satisfaction=1&origin=citizen"
+    assert (
+        query
+        == "from=2026-11-12&to=2026-11-18&channel=sms&agent=00%2642&dept=&satisfaction=1&origin=citizen&counted=yes"
+    )
 
 
 @pytest.mark.parametrize("by", list(By))

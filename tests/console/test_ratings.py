@@ -18,6 +18,7 @@ from sqlalchemy import select
 import console.ratings as ratings_module
 from console.ratings import (
     COUNTED,
+    Counted,
     Problem,
     RatingFilters,
     Sort,
@@ -51,6 +52,7 @@ CHOICES: dict[str, list[Any]] = {
     "levels": [(Satisfaction(1),), (Satisfaction(1), Satisfaction(2)), (Satisfaction(3), Satisfaction(5))],
     "channel": list(Channel),
     "origin": list(Origin),
+    "counted": list(Counted),
     "kind": list(SubjectKind),
     "agent": [agent or "" for agent in AGENTS] + ["nobody"],
     "queue": [queue or "" for queue in QUEUES],
@@ -208,6 +210,7 @@ def filters_drawn(draw: st.DrawFn) -> RatingFilters:
     days = sorted(draw(st.lists(some_days, min_size=2, max_size=2)))
     number = draw(st.one_of(st.just(""), codes))
     one_day = draw(st.booleans())
+    counted = draw(st.one_of(st.none(), st.sampled_from(Counted)))
     return RatingFilters(
         first=days[0],
         last=days[0] if one_day else days[1],
@@ -224,7 +227,8 @@ def filters_drawn(draw: st.DrawFn) -> RatingFilters:
         number=number,
         tail=draw(st.sampled_from(["", "0001"])),
         reason=draw(st.sampled_from([None, "", "213"])),
-        superseded=draw(st.booleans()),
+        counted=counted,
+        superseded=counted is None and draw(st.booleans()),
         unseen=draw(st.booleans()),
         sort=draw(st.sampled_from(Sort)),
     )
@@ -255,6 +259,7 @@ def test_without_a_range_it_is_the_last_thirty_days_and_for_a_number_all_time() 
         ("channel=fax", {"channel": Problem.CHOICE}),
         ("origin=' OR 1=1 --", {"origin": Problem.CHOICE}),
         ("kind=x", {"kind": Problem.CHOICE}),
+        ("counted=1", {"counted": Problem.CHOICE}),
         ("sort=id", {"sort": Problem.CHOICE}),
         ("tail=12345", {"tail": Problem.TAIL}),
         ("tail=１２３４", {"tail": Problem.TAIL}),

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, event, text
 
 from console.bad_ratings import count_unseen, latest_bad
 from console.pages.dates import midnight
-from console.ratings import RatingFilters, Sort, count_ratings, find_subjects, ratings_page
+from console.ratings import Counted, RatingFilters, Sort, count_ratings, find_subjects, ratings_page
 from console.viewer import ConsoleRole, Viewer
 from models.database import Database, open_database
 from models.privacy import Keyring
@@ -50,6 +50,8 @@ ALONE: dict[str, dict[str, Any]] = {
     "tail": {"tail": "0001"},
     "kind": {"kind": SubjectKind.CASE},
     "unseen": {"unseen": True},
+    "counted": {"counted": Counted.YES},
+    "not adopted": {"counted": Counted.NO},
 }
 LEADS = {
     "nothing": "ix_evaluations_assess_time",
@@ -66,11 +68,13 @@ LEADS = {
     "area": "ix_evaluations_area_code",
     "kind": "ix_evaluations_assess_time",
     "unseen": "ix_evaluations_bad",
+    "counted": "ix_evaluations_assess_time",
+    "not adopted": "ix_evaluations_assess_time",
 }
 PAIRS = {
     f"{first} and {second}": ALONE[first] | ALONE[second]
     for first, second in itertools.combinations(
-        ("bad", "channel", "agent", "queue", "dept", "area", "kind", "tail", "origin citizen", "unseen"), 2
+        ("bad", "channel", "agent", "queue", "dept", "area", "kind", "tail", "origin citizen", "counted", "unseen"), 2
     )
 }
 
@@ -99,14 +103,15 @@ def _fill(connection: Connection, tail: bytes) -> None:
         text(
             f"{sql['numbers']} INSERT INTO evaluations (subject_id, assess_number, id, rating_id, subject_kind,"
             " effective, satisfaction, origin, channel, assess_time, project_no, service_number, agent, queue,"
-            f" dept_code, area_code, created_at) SELECT {sql['id']}, 1, {sql['id']}, {sql['id']}, {kind}, true,"
-            f" {level},"
+            " dept_code, area_code, adoption, created_at)"
+            f" SELECT {sql['id']}, 1, {sql['id']}, {sql['id']}, {kind}, true, {level},"
             f" CASE WHEN {default} THEN 'default' ELSE 'citizen' END,"
             f" CASE WHEN {default} THEN 'system' WHEN i % 4 = 0"
             " THEN 'sms' ELSE 'keypad' END,"
             f" {sql['at']}, 'x', 1,"
             f" CAST(i % 97 AS varchar), 'Q' || (i % 5), 'D' || (i % 41),"
-            f" CASE WHEN i % 6 = 0 THEN '622921' ELSE '622900' END, {sql['at']} FROM n"
+            f" CASE WHEN i % 6 = 0 THEN '622921' ELSE '622900' END,"
+            f" CASE WHEN i % 500 = 7 THEN 'not_adopted' END, {sql['at']} FROM n"
         ),
         given,
     )

@@ -20,7 +20,10 @@ def test_the_levels_of_a_day_stand_on_one_another_the_bad_ones_lowest() -> None:
     assert [(bar.part, bar.value) for bar in chart.bars] == [
         ("非常不满意", 1), ("不满意", 2), ("基本满意", 2), ("满意", 5), ("非常满意", 30),
     ]  # fmt: skip
-    assert chart.bars[0].href == "/ratings?from=2026-11-18&to=2026-11-18&satisfaction=1&origin=citizen&kind=call"
+    assert (
+        chart.bars[0].href
+        == "/ratings?from=2026-11-18&to=2026-11-18&satisfaction=1&origin=citizen&kind=call&counted=yes"
+    )
     assert chart.parts == tuple(bar.part for bar in chart.bars)
 
 
@@ -30,15 +33,27 @@ def test_satisfaction_has_its_interval_and_few_have_no_rate() -> None:
     interval = wilson(37, 40)
     address = "/ratings?from=2026-11-01&to=2026-11-18&agent="
     assert chart.bars == (
-        Bar("王 (2001)", 37 / 40, f"{address}2001&origin=citizen&kind=call", 40, "", interval.low, interval.high),
-        Bar("未注明", None, f"{address}&origin=citizen&kind=call", 4),
+        Bar(
+            "王 (2001)",
+            37 / 40,
+            f"{address}2001&origin=citizen&kind=call&counted=yes",
+            40,
+            "",
+            interval.low,
+            interval.high,
+        ),
+        Bar("未注明", None, f"{address}&origin=citizen&kind=call&counted=yes", 4),
     )
 
 
 def test_the_response_rate_beside_it_keeps_the_part_that_is_looked_at() -> None:
-    [bar] = responses([Row("sms", SOME)], PERIOD, By.CHANNEL, part=Slice(dept="X")).bars
+    rows = [Row("sms", SOME)]
+    [bar] = responses(rows, PERIOD, By.CHANNEL, part=Slice(dept="X")).bars
+    assert bar.href == "/asked?what=asked&from=2026-11-01&to=2026-11-18&channel=sms&dept=X"
+    [of_calls] = responses(rows, PERIOD, "team", kind=SubjectKind.CALL).bars
+    assert of_calls.href == "/asked?what=asked&from=2026-11-01&to=2026-11-18&team=sms&kind=call"
+    assert (of_calls.value, of_calls.n) == (0.8, 50)
     assert (bar.value, bar.n) == (0.8, 50)
-    assert bar.href == "/ratings?from=2026-11-01&to=2026-11-18&channel=sms&dept=X"
 
 
 def test_reasons_are_named_and_none_is_said_so() -> None:
@@ -46,7 +61,10 @@ def test_reasons_are_named_and_none_is_said_so() -> None:
     chart = reasons_given([Reason("209", 3), Reason("", 1)], PERIOD, SubjectKind.CALL, named=words)
     assert [(bar.label, bar.value) for bar in chart.bars] == [("未在承诺时间办结", 3), ("未说明原因", 1)]
     address = "/ratings?from=2026-11-01&to=2026-11-18&origin=citizen&kind=call&reason="
-    assert [bar.href for bar in chart.bars] == [f"{address}209", f"{address}-&satisfaction=1%2C2"]
+    assert [bar.href for bar in chart.bars] == [
+        f"{address}209&counted=yes",
+        f"{address}-&satisfaction=1%2C2&counted=yes",
+    ]
 
 
 def test_a_bar_of_a_span_of_days_leads_to_all_of_them() -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0011"
-down_revision = "0009"
+down_revision = "0010"
 
 _NAMED = ("agent", "queue", "dept_code", "area_code")
 
