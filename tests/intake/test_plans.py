@@ -133,7 +133,8 @@ def _fill_receipts(connection: Connection) -> None:
     but two, which have a number and no segment."""
     connection.exec_driver_sql(
         "INSERT INTO segments (message_id, number, state, link, smsc_id, submitted_at)"
-        " SELECT id, 1, 'accepted', 'mobile', 's' || row_number() OVER (ORDER BY id), created_at FROM messages WHERE state = 'delivered'"
+        " SELECT id, 1, 'accepted', 'mobile', 's' || row_number() OVER (ORDER BY id), created_at"
+        " FROM messages WHERE state = 'delivered'"
     )
     connection.execute(
         text(
