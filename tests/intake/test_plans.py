@@ -6,6 +6,8 @@ something to do; PostgreSQL is asked for its plan with the values and for the on
 returns, and PostgreSQL may then plan once for all values).
 
 An index that goes missing is noticed: the same look complains.
+
+`LookAgain` is said once a second by each process on PostgreSQL, and there alone.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from intake.defaults import DefaultDue, DefaultRules
 from intake.invitations import ExpireInvitations, InviteDue
 from intake.manners import SendingRules
 from intake.pauses import Trust
+from intake.receipts import LookAgain, ReceiptRules
 from intake.reminders import RemindDue, ReminderRules
 from models.database import Database, open_database
 from models.door import Command, Door
@@ -37,6 +40,8 @@ from models.tables import cases, invitations
 from server.sweeps import overdue
 
 COUNT = 30_000
+RECEIPTS, STRANGE = 20_000, 2
+"""Kept ones, and how many of the newest are of no segment."""
 WAIT = 30
 SMALL = frozenset({"meta"})
 """Tables of a few rows, which every planner reads whole."""
@@ -118,7 +123,30 @@ def _fill_around(database: Database) -> None:
     with database.write_engine.begin() as connection:
         for statement in statements:
             connection.exec_driver_sql(statement)
+        if not database.is_sqlite:
+            _fill_receipts(connection)
         connection.exec_driver_sql("ANALYZE")
+
+
+def _fill_receipts(connection: Connection) -> None:
+    """Each delivered SMS went as one segment; receipts are kept, the newest of which have found their segments by now
+    but two, which have a number and no segment."""
+    connection.exec_driver_sql(
+        "INSERT INTO segments (message_id, number, state, link, smsc_id, submitted_at)"
+        " SELECT id, 1, 'accepted', 'mobile', 's' || row_number() OVER (ORDER BY id), created_at"
+        " FROM messages WHERE state = 'delivered'"
+    )
+    connection.execute(
+        text(
+            "INSERT INTO receipts (id, links, smsc_id, forms, number_hash, our_number, receipt, received_at)"
+            " SELECT ('0192' || lpad(to_hex(i), 28, '0'))::uuid, 'mobile', of, of, number_hash, '10690000',"
+            " 'delivered', :start - make_interval(secs => (:all - i) * 0.5) FROM (SELECT i,"
+            " CASE WHEN i > :all - :found THEN 's' ELSE 'x' END || i AS of,"
+            " CASE WHEN i <= :all - :found THEN decode(md5('' || i), 'hex') END AS number_hash"
+            " FROM generate_series(1, :all) AS i) AS kept"
+        ),
+        {"start": START, "all": RECEIPTS, "found": 64 - STRANGE},
+    )
 
 
 def _make_due(database: Database) -> None:
@@ -159,6 +187,9 @@ def _hear(database: Database) -> dict[str, list[Sent]]:
         "invitations": (InviteDue(START, sending), lambda done: done.queued),
         "expiry": (ExpireInvitations(START), lambda done: done),
     }
+    if not database.is_sqlite:
+        rules = ReceiptRules(lambda moment: moment, lambda _carrier, _over: None)
+        commands["receipts"] = (LookAgain(START, rules), lambda done: len(done.matched) + STRANGE)
     by_sweep: dict[str, list[Sent]] = {}
     door = Door(database)
     try:
@@ -315,14 +346,49 @@ def test_a_lost_index_is_noticed(heard: Heard, index: str, sweep: str) -> None:
     with heard.database.write_engine.connect() as connection:
         connection.exec_driver_sql(f"DROP INDEX {index}")
         try:
-            for q in heard.by_sweep[sweep]:
-                print(q.text[-200:], plans(connection, q))
             assert complaints(connection, heard.by_sweep[sweep]) != []
         finally:
             connection.rollback()
 
 
-@pytest.mark.parametrize("heard", [pytest.param("postgresql", marks=pytest.mark.peer)], indirect=True)
+ON_POSTGRESQL = pytest.mark.parametrize("heard", [pytest.param("postgresql", marks=pytest.mark.peer)], indirect=True)
+
+
+@ON_POSTGRESQL
+def test_kept_receipts_are_looked_at_again_by_their_keys(heard: Heard) -> None:
+    """Once a second, in each process: the newest by the key, their segments by the SMSC's ids and the numbers."""
+    said = heard.by_sweep["receipts"]
+    [newest] = [sent for sent in said if sent.finds_what_is_due and "FROM receipts" in sent.text]
+    [again] = [sent for sent in said if "FROM receipts" in sent.text and "SKIP LOCKED" in sent.text]
+    of_segments = [sent for sent in said if "FROM segments" in sent.text]
+    assert len(of_segments) >= 2
+    with heard.database.write_engine.begin() as connection:
+        assert complaints(connection, said) == []
+        for sent in (newest, again):
+            assert [plan.indexes for plan in plans(connection, sent)] == [{"pk_receipts"}] * 2
+        used = {name for sent in of_segments for plan in plans(connection, sent) for name in plan.indexes}
+    assert {"ix_segments_smsc_id", "ix_messages_number"} <= used
+
+
+@ON_POSTGRESQL
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "ALTER TABLE receipts DROP CONSTRAINT pk_receipts",
+        "DROP INDEX ix_segments_smsc_id",
+        "DROP INDEX ix_messages_number",
+    ],
+)
+def test_an_index_that_the_receipts_lose_is_noticed(heard: Heard, lost: str) -> None:
+    with heard.database.write_engine.connect() as connection:
+        connection.exec_driver_sql(lost)
+        try:
+            assert complaints(connection, heard.by_sweep["receipts"]) != []
+        finally:
+            connection.rollback()
+
+
+@ON_POSTGRESQL
 @pytest.mark.parametrize("table", ["cases", "invitations"])
 def test_dead_entries_do_not_gather_where_a_tick_looks_first(heard: Heard, table: str) -> None:
     """Each due row that is done leaves one at the front of its index; only a VACUUM of the index takes it away."""
