@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from console.audit_reads import AuditFilters, audit_page
 from console.auditing import Action
+from console.pages.audit_words import audit_words
 from console.pages.dates import read_day
 from console.pages.shell import Console, NavItem
 from console.sessions import Session
@@ -44,7 +45,14 @@ def routes(console: Console) -> APIRouter:
         cursor = request.query_params.get("cursor")
         page = console.read(lambda connection: audit_page(connection, filters, cursor, _ROWS))
         return console.page(
-            request, "audit.html", here="audit", asked=asked, actions=actions, rows=page.rows, cursor=page.cursor
+            request,
+            "audit.html",
+            here="audit",
+            asked=asked,
+            actions=actions,
+            rows=page.rows,
+            cursor=page.cursor,
+            told=lambda row: audit_words(console.texts, row.action, row.detail),
         )
 
     return router
