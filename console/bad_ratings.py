@@ -12,7 +12,7 @@ Rules kept here:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -35,6 +35,7 @@ __all__ = [
     "Told",
     "latest_bad",
     "merged",
+    "moved_away",
     "told_between",
     "visible_lines",
 ]
@@ -60,7 +61,10 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One evaluation of a bad rating. `effective`: False: another one stands in its place by now."""
+    """One evaluation of a bad rating. `effective`: False: another one stands in its place by now.
+
+    `moved`: its case has another department or area since.
+    """
 
     rating_id: str
     subject_id: str
@@ -79,6 +83,7 @@ class Told:
     reasons: tuple[str, ...]
     comment: str | None
     seen: Seen | None
+    moved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,11 +212,11 @@ def told_between(connection: Connection, after: Position, edge: Position) -> lis
     (`visible_lines`). None: it is too long ago."""
     sqlite = connection.dialect.name == "sqlite"
     inside = (behind(after, sqlite=sqlite), up_to(edge, sqlite=sqlite))
-    passed = select(feed.c.subject_id, feed.c.assess_number, *in_order(sqlite=sqlite)).where(*inside)
-    passed = passed.order_by(*in_order(sqlite=sqlite)).limit(MOST + 1)
-    keys = [(row.subject_id, row.assess_number) for row in connection.execute(passed)]
-    if len(keys) > MOST:
+    passed = select(feed.c.kind, feed.c.subject_id, feed.c.assess_number, *in_order(sqlite=sqlite)).where(*inside)
+    rows = list(connection.execute(passed.order_by(*in_order(sqlite=sqlite)).limit(MOST + 1)))
+    if len(rows) > MOST:
         return None
+    keys = [(row.subject_id, row.assess_number) for row in rows]
     if not keys:
         return []
     of_keys = _ROWS.select_from(_SOURCES).where(
@@ -219,7 +224,9 @@ def told_between(connection: Connection, after: Position, edge: Position) -> lis
     )
     wanted = set(keys)
     found = [row for row in connection.execute(of_keys) if (row.subject_id, row.assess_number) in wanted]
-    return list(map(_told, _with_siblings(connection, found)))
+    moved = {(row.subject_id, row.assess_number) for row in rows if row.kind == "moved"}
+    told = map(_told, _with_siblings(connection, found))
+    return [replace(one, moved=True) if (one.subject_id, one.assess_number) in moved else one for one in told]
 
 
 def _with_siblings(connection: Connection, found: Sequence[Any]) -> list[Any]:
@@ -243,6 +250,18 @@ def _with_siblings(connection: Connection, found: Sequence[Any]) -> list[Any]:
 def visible_lines(told: Iterable[Told], viewer: Viewer) -> list[BadRating]:
     """What the feed told, as one viewer may see it."""
     return merged(one for one in told if may_see(viewer, one.dept_code, one.area_code))
+
+
+def moved_away(told: Iterable[Told], viewer: Viewer) -> frozenset[str]:
+    """Ratings that went to another department or area, and of which this viewer sees nothing any more."""
+    moved: set[str] = set()
+    seen: set[str] = set()
+    for one in told:
+        if one.moved:
+            moved.add(one.rating_id)
+        if one.effective and may_see(viewer, one.dept_code, one.area_code):
+            seen.add(one.rating_id)
+    return frozenset(moved - seen)
 
 
 # ── marks ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

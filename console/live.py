@@ -12,7 +12,9 @@ Rules kept here:
    has everything.
 5. Nothing here blocks the loop: reads run on the door's pool. A database that does not answer is told (`stalled`), not
    waited for in silence.
-6. A stream ends with its session or token, within `CHECK` seconds.
+6. A bad rating whose case was moved goes from the boards that see it no more. They are told only what they had: of the
+   ratings of others a board hears nothing. A stream that comes back, and may have shown one, is answered with `reload`.
+7. A stream ends with its session or token, within `CHECK` seconds.
 """
 
 from __future__ import annotations
@@ -21,16 +23,16 @@ import asyncio
 import json
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime, time
 from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import Connection
 
-from console.bad_ratings import BadRating, told_between, visible_lines
+from console.bad_ratings import SHOWN, BadRating, latest_bad, moved_away, told_between, visible_lines
 from console.board_state import (
     BoardRules,
     Machinery,
@@ -54,7 +56,7 @@ from console.positions import (
     write_cursor,
 )
 from intake.calendars import StoredCalendar
-from models.clock import Clock
+from models.clock import SHANGHAI, Clock
 from models.door import Door
 from models.errors import DoorClosed
 
@@ -135,6 +137,15 @@ class _Channel:
     kept: deque[bytes] = field(default_factory=lambda: deque(maxlen=_KEPT))
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     streams: set[_Stream] = field(default_factory=set)
+    told: dict[str, None] = field(default_factory=dict)
+    """The ratings that its boards may show, those told last behind the others."""
+
+    def note(self, ids: Iterable[str]) -> None:
+        for one in ids:
+            self.told.pop(one, None)
+            self.told[one] = None
+        for one in list(self.told)[: -_KEPT - SHOWN]:
+            del self.told[one]
 
     def publish(self, body: bytes) -> None:
         self.kept.append(body)
@@ -156,11 +167,16 @@ class _Channel:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What one look at the database found. `lines` None: too many to tell."""
+    """What one look at the database found. `lines` None: too many to tell.
+
+    `gone`: what is of others since; `there`: what the pages of a new sight have.
+    """
 
     edge: Position
     lines: Mapping[Sight, Sequence[BadRating]] | None
     shown: Mapping[Sight, Shown]
+    gone: Mapping[Sight, frozenset[str]]
+    there: Mapping[Sight, Sequence[str]]
 
 
 class LiveBoards:
@@ -270,7 +286,9 @@ class LiveBoards:
                     raise CursorGone
                 return []
             told = told_between(connection, after, at)
-            return None if told is None else visible_lines(told, sight.viewer)
+            if told is None or moved_away(told, sight.viewer):
+                return None
+            return visible_lines(told, sight.viewer)
 
         return await asyncio.wrap_future(self._door.read(read))
 
@@ -312,7 +330,8 @@ class LiveBoards:
                 channel.sight not in self._work for channel in self._channels.values() if not channel.sight.is_wall
             )
             sights = tuple(self._channels)
-            found = await self._answered(lambda connection: self._look(connection, sights, look_slowly))  # noqa: B023
+            new = tuple(channel.sight for channel in self._channels.values() if not channel.parts)
+            found = await self._answered(lambda connection: self._look(connection, sights, new, look_slowly))  # noqa: B023
             if found is not None:
                 if look_slowly:
                     slow = began
@@ -360,7 +379,7 @@ class LiveBoards:
             channel.publish(STALLED)
             channel.parts = dict.fromkeys(channel.parts, "")  # the next look is told whole
 
-    def _look(self, connection: Connection, sights: Sequence[Sight], slowly: bool) -> _Look:
+    def _look(self, connection: Connection, sights: Sequence[Sight], new: Sequence[Sight], slowly: bool) -> _Look:
         """One look, on the door's pool. The edge first: what is told with it was committed before."""
         if not self._epoch:
             self._epoch = read_epoch(connection)
@@ -385,6 +404,11 @@ class LiveBoards:
                 )
                 for sight in sights
             },
+            {sight: moved_away(told or (), sight.viewer) for sight in sights},
+            {
+                sight: [one.id for one in latest_bad(connection, sight.viewer, datetime.combine(day, time(), SHANGHAI))]
+                for sight in new
+            },
         )
 
     def _tell(self, found: _Look) -> bool:
@@ -405,10 +429,14 @@ class LiveBoards:
                 told = True
                 continue
             lines = found.lines.get(sight, ())
+            gone = sorted(found.gone.get(sight, frozenset()) & channel.told.keys())
+            for one in gone:
+                del channel.told[one]
+            channel.note([*found.there.get(sight, ()), *(one.id for one in lines)])
             if first:
                 channel.nudge()
-            elif new or lines:
-                channel.publish(self._body(found.edge, new, self._lines(sight, lines)))
+            elif new or lines or gone:
+                channel.publish(self._body(found.edge, new, self._lines(sight, lines), gone))
                 told = True
         return told
 
@@ -423,9 +451,16 @@ class LiveBoards:
             for one in lines
         ]
 
-    def _body(self, at: Position, parts: Mapping[str, str], lines: Sequence[Mapping[str, Any]]) -> bytes:
+    def _body(
+        self,
+        at: Position,
+        parts: Mapping[str, str],
+        lines: Sequence[Mapping[str, Any]],
+        gone: Sequence[str] = (),
+    ) -> bytes:
         self.rendered += 1
-        data = json.dumps({"parts": parts, "lines": lines}, ensure_ascii=False, separators=(",", ":"))
+        told = {"parts": parts, "lines": lines, "gone": gone}
+        data = json.dumps(told, ensure_ascii=False, separators=(",", ":"))
         return f"id: {write_cursor(self._epoch, at)}\nevent: board\ndata: {data}\n\n".encode()
 
     async def _end_those_over(self) -> None:

@@ -1,6 +1,7 @@
 /* The live board. Without this script the page says how old it is and loads itself anew each half minute.
  *
- * Each update holds parts of the page by name and lines of bad ratings by id; what is told twice is shown once. A hidden
+ * Each update holds parts of the page by name and lines of bad ratings by id, and the ids of lines that belong to others
+ * since; what is told twice is shown once. A hidden
  * tab closes its stream and goes on from where it was. What belongs to a person (the form's secret) is put in here.
  */
 "use strict";
@@ -35,6 +36,8 @@
       tell("live");
       const told = JSON.parse(event.data);
       for (const [name, html] of Object.entries(told.parts)) replacePart(name, html);
+      for (const id of told.gone ?? []) document.getElementById(`r-${id}`)?.remove();
+      if (!list.children.length) document.getElementById("no-bad").hidden = false;
       told.lines.sort((one, other) => one.at - other.at).forEach(putLine);
     });
     source.addEventListener("stalled", () => tell("stalled"));
