@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, ClassVar
 
@@ -46,6 +46,7 @@ __all__ = [
     "is_bad",
     "latest_bad",
     "merged",
+    "moved_away",
     "read_seen",
     "told_between",
     "visible_lines",
@@ -89,7 +90,10 @@ class Unseen:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One evaluation of a bad rating. `effective`: False: another one stands in its place by now."""
+    """One evaluation of a bad rating. `effective`: False: another one stands in its place by now.
+
+    `moved`: its case has another department or area since.
+    """
 
     rating_id: str
     subject_id: str
@@ -108,6 +112,7 @@ class Told:
     reasons: tuple[str, ...]
     comment: str | None
     seen: Seen | None
+    moved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,11 +302,11 @@ def told_between(connection: Connection, after: Position, edge: Position) -> lis
     (`visible_lines`); of what it tells a new rating of, also the ones that this replaces. None: it is too long ago."""
     sqlite = connection.dialect.name == "sqlite"
     inside = (behind(after, sqlite=sqlite), up_to(edge, sqlite=sqlite))
-    passed = select(feed.c.subject_id, feed.c.assess_number, *in_order(sqlite=sqlite)).where(*inside)
-    passed = passed.order_by(*in_order(sqlite=sqlite)).limit(MOST + 1)
-    keys = [(row.subject_id, row.assess_number) for row in connection.execute(passed)]
-    if len(keys) > MOST:
+    passed = select(feed.c.kind, feed.c.subject_id, feed.c.assess_number, *in_order(sqlite=sqlite)).where(*inside)
+    rows = list(connection.execute(passed.order_by(*in_order(sqlite=sqlite)).limit(MOST + 1)))
+    if len(rows) > MOST:
         return None
+    keys = [(row.subject_id, row.assess_number) for row in rows]
     if not keys:
         return []
     of_keys = _ROWS.select_from(_SOURCES).where(
@@ -311,7 +316,9 @@ def told_between(connection: Connection, after: Position, edge: Position) -> lis
     found = [
         row for row in connection.execute(of_keys) if not row.effective or (row.subject_id, row.assess_number) in wanted
     ]
-    return list(map(_told, _with_siblings(connection, found)))
+    moved = {(row.subject_id, row.assess_number) for row in rows if row.kind == "moved"}
+    told = map(_told, _with_siblings(connection, found))
+    return [replace(one, moved=True) if (one.subject_id, one.assess_number) in moved else one for one in told]
 
 
 def _with_siblings(connection: Connection, found: Sequence[Any]) -> list[Any]:
@@ -337,6 +344,18 @@ def visible_lines(told: Iterable[Told], viewer: Viewer) -> Lines:
     theirs = [one for one in told if may_see(viewer, one.dept_code, one.area_code)]
     standing = merged(theirs)
     return Lines(standing, sorted({one.rating_id for one in theirs} - {one.id for one in standing}))
+
+
+def moved_away(told: Iterable[Told], viewer: Viewer) -> frozenset[str]:
+    """Ratings that went to another department or area, and of which this viewer sees nothing any more."""
+    moved: set[str] = set()
+    seen: set[str] = set()
+    for one in told:
+        if one.moved:
+            moved.add(one.rating_id)
+        if one.effective and may_see(viewer, one.dept_code, one.area_code):
+            seen.add(one.rating_id)
+    return frozenset(moved - seen)
 
 
 # ── marks ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

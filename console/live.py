@@ -12,7 +12,9 @@ Rules kept here:
    has everything.
 5. Nothing here blocks the loop: reads run on the door's pool. A database that does not answer is told (`stalled`), not
    waited for in silence; what boards show stays, and all of it is told again once the database answers, changed or not.
-6. A stream ends with its session or token, within `CHECK` seconds. Whether it may go on is asked as often, and that
+6. A bad rating whose case was moved goes from the boards that see it no more. They are told only what they had: of the
+   ratings of others a board hears nothing. A stream that comes back, and may have shown one, is answered with `reload`.
+7. A stream ends with its session or token, within `CHECK` seconds. Whether it may go on is asked as often, and that
    notes that the session is in use: a stream is open only while its page is in sight (static/board.js).
 """
 
@@ -22,16 +24,16 @@ import asyncio
 import json
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime, time
 from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import Connection
 
-from console.bad_ratings import BadRating, Lines, Unseen, told_between, visible_lines
+from console.bad_ratings import SHOWN, BadRating, Lines, Unseen, latest_bad, moved_away, told_between, visible_lines
 from console.board_state import (
     BoardRules,
     Machinery,
@@ -56,7 +58,7 @@ from console.positions import (
     write_cursor,
 )
 from intake.calendars import StoredCalendar
-from models.clock import Clock
+from models.clock import SHANGHAI, Clock
 from models.door import Door
 from models.errors import DoorClosed
 
@@ -139,6 +141,15 @@ class _Channel:
     kept: deque[bytes] = field(default_factory=lambda: deque(maxlen=_KEPT))
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     streams: set[_Stream] = field(default_factory=set)
+    told: dict[str, None] = field(default_factory=dict)
+    """The ratings that its boards may show, those told last behind the others."""
+
+    def note(self, ids: Iterable[str]) -> None:
+        for one in ids:
+            self.told.pop(one, None)
+            self.told[one] = None
+        for one in list(self.told)[: -_KEPT - SHOWN]:
+            del self.told[one]
 
     @property
     def day(self) -> str:
@@ -165,11 +176,16 @@ class _Channel:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What one look at the database found. `lines` None: too many to tell."""
+    """What one look at the database found. `lines` None: too many to tell.
+
+    `gone`: what is of others since; `there`: what the pages of a new sight have.
+    """
 
     edge: Position
     lines: Mapping[Sight, Lines] | None
     shown: Mapping[Sight, Shown]
+    gone: Mapping[Sight, frozenset[str]]
+    there: Mapping[Sight, Sequence[str]]
 
 
 class LiveBoards:
@@ -291,7 +307,9 @@ class LiveBoards:
                     raise CursorGone
                 return Lines()
             told = told_between(connection, after, at)
-            return None if told is None else visible_lines(told, sight.viewer)
+            if told is None or moved_away(told, sight.viewer):
+                return None
+            return visible_lines(told, sight.viewer)
 
         return await asyncio.wrap_future(self._door.read(read))
 
@@ -333,7 +351,8 @@ class LiveBoards:
                 channel.sight not in self._work for channel in self._channels.values() if not channel.sight.is_wall
             )
             sights = tuple(self._channels)
-            found = await self._answered(lambda connection: self._look(connection, sights, look_slowly))  # noqa: B023
+            new = tuple(channel.sight for channel in self._channels.values() if not channel.parts)
+            found = await self._answered(lambda connection: self._look(connection, sights, new, look_slowly))  # noqa: B023
             if found is not None:
                 if look_slowly:
                     slow = began
@@ -380,7 +399,7 @@ class LiveBoards:
                 channel.stalled = True
                 channel.publish(STALLED)
 
-    def _look(self, connection: Connection, sights: Sequence[Sight], slowly: bool) -> _Look:
+    def _look(self, connection: Connection, sights: Sequence[Sight], new: Sequence[Sight], slowly: bool) -> _Look:
         """One look, on the door's pool. The edge first: what is told with it was committed before."""
         if not self._epoch:
             self._epoch = read_epoch(connection)
@@ -408,6 +427,11 @@ class LiveBoards:
                 )
                 for sight in sights
             },
+            {sight: moved_away(told or (), sight.viewer) for sight in sights},
+            {
+                sight: [one.id for one in latest_bad(connection, sight.viewer, datetime.combine(day, time(), SHANGHAI))]
+                for sight in new
+            },
         )
 
     def _tell(self, found: _Look) -> bool:
@@ -428,14 +452,18 @@ class LiveBoards:
                 told = True
                 continue
             lines = found.lines.get(sight, Lines())
+            moved = found.gone.get(sight, frozenset()) & channel.told.keys()
+            for one in moved:
+                del channel.told[one]
+            channel.note([*found.there.get(sight, ()), *(one.id for one in lines.standing)])
             if first:
                 channel.nudge()
-            elif new or lines:
-                channel.publish(self._body(found.edge, channel.day, new, self._told(sight, lines)))
+            elif new or lines or moved:
+                channel.publish(self._body(found.edge, channel.day, new, self._told(sight, lines, moved)))
                 told = True
         return told
 
-    def _told(self, sight: Sight, lines: Lines) -> dict[str, Any]:
+    def _told(self, sight: Sight, lines: Lines, moved: Iterable[str] = ()) -> dict[str, Any]:
         return {
             "lines": [
                 {
@@ -446,7 +474,7 @@ class LiveBoards:
                 }
                 for one in lines.standing
             ],
-            "gone": lines.gone,
+            "gone": sorted({*lines.gone, *moved}),
         }
 
     def _body(self, at: Position, day: str, parts: Mapping[str, str], told: Mapping[str, Any]) -> bytes:

@@ -5,7 +5,8 @@ Rules kept here:
 1. An evaluation of a case copies these from its case, and from nowhere else. When the case is completed, changed or
    told by a call, every evaluation of it is written anew in the same transaction, the replaced ones too: whoever sees
    the case sees its evaluations, and nobody else does.
-2. The figures move with it, and the feed tells it once more: boards and readers of the API see it as it is now.
+2. The figures move with it, and the feed tells it once more: boards and readers of the API see it as it is now. Of a
+   bad rating it tells `moved`, too: boards that showed it and see it no more take it away.
 3. The push takes what stands there when a batch is made. A stored batch, and what the centre has answered, stay.
 4. An invitation that asked about cases alone counts for the first of them; it moves with that one.
 5. It is compared with what is stored: run twice, the second run changes nothing.
@@ -32,7 +33,7 @@ from intake.counted import (
 from models.door import Bulk, Many, Unit
 from models.reads import Read, any_of
 from models.tables import evaluations, feed, invitations
-from models.terms import SubjectKind
+from models.terms import Origin, Satisfaction, SubjectKind
 
 __all__ = ["Copied", "evaluations_follow", "invitations_follow"]
 
@@ -46,6 +47,10 @@ class Copied(NamedTuple):
     task_code: str | None
     task_name: str | None
     area_code: str | None
+
+    def is_seen_like(self, row: Any) -> bool:
+        """By the same people as an evaluation's row."""
+        return (self.dept_code, self.area_code) == (row.dept_code, row.area_code)
 
 
 _OF_CASES = Read(
@@ -80,6 +85,12 @@ def evaluations_follow(unit: Unit, said: Mapping[str, Copied], now: datetime) ->
             note_evaluation(unit, 1, row._replace(**said[row.subject_id]._asdict()))
     unit.many(_RESTATE, [(row.subject_id, row.assess_number, *said[row.subject_id]) for row in behind])
     unit.insert(_FEED, [("evaluation", row.subject_id, row.assess_number, now) for row in behind])
+    gone = [row for row in behind if _on_boards(row) and not said[row.subject_id].is_seen_like(row)]
+    unit.insert(_FEED, [("moved", row.subject_id, row.assess_number, now) for row in gone])
+
+
+def _on_boards(row: Any) -> bool:
+    return bool(row.effective) and row.origin == Origin.CITIZEN.value and Satisfaction(row.satisfaction).is_bad
 
 
 def _copied(row: Any) -> Copied:

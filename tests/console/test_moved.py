@@ -5,6 +5,7 @@ What is looked at is what the department and its systems see: pages, API, feed, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
@@ -35,6 +36,7 @@ from models.tables import calls, cases, codes, evaluations, feed, invitations, o
 from models.terms import CallOutcome, Satisfaction
 from tests.centre.rows import MAPPER
 from tests.console.site import MakeBrowser
+from tests.console.streams import Stream
 from tests.intake.counting import agree
 from tests.intake.replying import Replying, level
 from tests.intake.test_calls import FACTS
@@ -169,7 +171,7 @@ def test_the_feed_tells_it_once_more(centre: Centre, flow: Callable[[Centre], No
     flow(centre)
     row = centre.evaluation()
     told = centre.rows(feed, feed.c.subject_id == row.subject_id)
-    assert [(one.kind, one.assess_number) for one in told] == [("evaluation", 1)] * 2
+    assert [(one.kind, one.assess_number) for one in told] == [("evaluation", 1), ("evaluation", 1), ("moved", 1)]
 
 
 @pytest.mark.parametrize(
@@ -197,6 +199,35 @@ def test_pages_of_both_departments(centre: Centre, browser: MakeBrowser) -> None
     assert row.id in theirs.get(day).text
     assert row.id not in others.get(day).text
     assert "未评价" not in theirs.get(f"/cases/{row.subject_id}").text
+
+
+def test_a_live_board_takes_away_what_is_of_others_and_gets_what_is_its_own(
+    centre: Centre, browser: MakeBrowser
+) -> None:
+    centre.post(dept_code=A)
+    centre.rate()
+    rating = centre.evaluation().rating_id
+    boards = {dept: browser(ConsoleRole.DEPARTMENT, f"of-{dept}", depts=(dept,)) for dept in (A, B, "C")}
+    page = boards[A].get("/").text
+    assert rating in page
+    cursor = re.findall(r'data-cursor="([^"]+)"', page)[0]
+    with Stream(boards[A], cursor=cursor) as old, Stream(boards[B]) as new, Stream(boards["C"]) as third:
+        for stream in (old, new, third):
+            stream.next()
+        centre.patch(dept_code=B)
+        new.until(rating)
+        event = old.next()
+        while not event.data["gone"]:
+            assert event.lines == {}
+            event = old.next()
+        assert (event.data["gone"], event.lines) == ([rating], {})
+        centre.rate(1, call_key="other", case_no=None, closed=False, dept="C")
+        event = third.next()
+        assert (event.data["gone"], len(event.lines)) == ([], 1)  # of the first it heard nothing
+    with Stream(boards[A], cursor=cursor) as again:
+        assert again.next().kind == "reload"
+    with Stream(boards[B], cursor=cursor) as again:
+        assert rating in again.next().lines
 
 
 def test_an_area_moves_too(centre: Centre) -> None:

@@ -1,7 +1,8 @@
 /* The live board. Without this script the page says how old it is and loads itself anew each half minute.
  *
  * Each update holds parts of the page by name and lines of bad ratings by id; what is told twice is shown once, and a
- * line whose rating no longer counts goes. A hidden tab closes its stream and goes on from where it was. What belongs to
+ * line whose rating no longer counts, or belongs to others since, goes. A hidden tab closes its stream and goes on from
+ * where it was. What belongs to
  * a person (the form's secret) is put in here.
  */
 "use strict";
