@@ -401,7 +401,7 @@ def _plan(
     leads: Sequence[ColumnElement[bool]]
     if filters.number or tail is not None:
         if filters.unseen:
-            inside.append(IS_BAD)
+            inside += [e.effective, e.origin == Origin.CITIZEN.value]  # the tail leads, not the bad ratings
         outside += [
             e.satisfaction.in_([level.value for level in levels]),
             e.channel.in_([one.value for one in channels]),
