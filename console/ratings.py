@@ -315,12 +315,21 @@ class _Place:
 @dataclass(frozen=True, slots=True)
 class _Plan:
     """`leads`: disjoint beginnings, each an index in the order of time; `inside`: looked at in the index, or true of
-    nearly every row; `outside`: looked at in the rows. `scan` 0: few rows in any case, of a single lead."""
+    nearly every row; `outside`: looked at in the rows. `scan` 0: few rows in any case, of a single lead. `null`: the
+    leads' column where one of them is that it is null: PostgreSQL sees an index's order then only where it is named."""
 
     leads: Sequence[ColumnElement[bool]]
     inside: Sequence[ColumnElement[bool]]
     outside: Sequence[ColumnElement[bool]]
     scan: int
+    null: ColumnElement[Any] | None = None
+
+    def order(self, newest: bool) -> list[Any]:
+        """Of the rows of one lead."""
+        by_time = _order(e, newest)
+        if self.null is None:
+            return by_time
+        return [self.null.desc() if newest else self.null, *by_time]
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,21 +425,26 @@ def _plan(
             inside.append(e.channel.in_([channel.value for channel in channels]))
         inside += [or_(*each) for each in named.values()]
         return _Plan([IS_BAD] if levels else [], inside, outside, SCAN_UNSEEN)
+    null: ColumnElement[Any] | None = None
     bad = some_levels and all(level.is_bad for level in levels)
     if "agent" in named:
-        leads = named.pop("agent")
+        leads, null = named.pop("agent"), None if filters.agent else e.agent
     elif "dept" in named:
-        leads = named.pop("dept")
+        leads, null = named.pop("dept"), None if filters.dept else e.dept_code
     elif 0 < len(viewer.depts) <= _MOST_DEPTS:
         leads = [e.dept_code == dept for dept in viewer.depts]
     elif bad or (some_levels and not named):
         leads, some_levels = of_level, False
         # Few among many: these stand in the index, too. What is not told is two values, for which it is of no use.
-        inside += [named.pop(name)[0] for name in ("queue", "area") if bad and len(named.get(name, ())) == 1]
+        # As ranges, so that their own indexes, which have the order of time too, do not look as good.
+        for name, column, value in (("queue", e.queue, filters.queue), ("area", e.area_code, filters.area)):
+            if bad and value:
+                del named[name]
+                inside += [column >= value, column <= value]
     elif "queue" in named:
-        leads = named.pop("queue")
+        leads, null = named.pop("queue"), None if filters.queue else e.queue
     elif "area" in named:
-        leads = named.pop("area")
+        leads, null = named.pop("area"), None if filters.area else e.area_code
     elif len(channels) < len(Channel):
         leads = [true()]
     else:
@@ -438,12 +452,25 @@ def _plan(
     # One of several is a branch for each: not every PostgreSQL keeps an index's order where a list stands.
     leads = [and_(lead, one) for lead in leads for one in of_channel]
     if some_levels:
-        if len(leads) * len(of_level) <= _MOST_BRANCHES:
-            leads = [and_(lead, one) for lead in leads for one in of_level]
+        runs = _runs(levels)
+        if len(leads) * len(runs) <= _MOST_BRANCHES:
+            leads = [and_(lead, one) for lead in leads for one in runs]
         else:
-            outside.append(or_(*of_level))
+            outside.append(or_(*runs))
     outside += [or_(*each) for each in named.values()]
-    return _Plan(leads, inside, outside, max(_LEAST_SCAN, (most or scan) // max(len(leads), 1)))
+    return _Plan(leads, inside, outside, max(_LEAST_SCAN, (most or scan) // max(len(leads), 1)), null)
+
+
+def _runs(levels: Sequence[Satisfaction]) -> list[ColumnElement[bool]]:
+    """Levels as ranges of neighbours. A range is looked at in the index that leads; of one level alone a planner may
+    think that its own index is better, and go through all that have it."""
+    runs: list[list[int]] = []
+    for level in sorted(level.value for level in levels):
+        if runs and runs[-1][-1] == level - 1:
+            runs[-1].append(level)
+        else:
+            runs.append([level])
+    return [and_(e.satisfaction >= run[0], e.satisfaction <= run[-1]) for run in runs]
 
 
 def _with_reason(code: str) -> ColumnElement[bool]:
@@ -513,7 +540,7 @@ def _order(columns: Any, newest: bool) -> list[Any]:
 def _few(plan: _Plan) -> tuple[Any, list[ColumnElement[bool]]]:
     """The few rows of a number or a tail, and what has to hold of them. The limit keeps a planner from going
     by another filter's index."""
-    few = select(evaluations).where(*plan.leads, *plan.inside).limit(_FEW).subquery("few")
+    few = select(evaluations).where(*plan.leads, *plan.inside).limit(_most(_FEW)).subquery("few")
     adapter = ClauseAdapter(few)
     return few, [adapter.traverse(condition) for condition in plan.outside]
 
@@ -529,8 +556,8 @@ def list_statement(plan: _Plan, place: _Place, newest: bool, limit: int) -> Sele
     parts = [
         select(evaluations)
         .where(lead, *plan.inside, *_behind(place, newest))
-        .order_by(*_order(e, newest))
-        .limit(most)
+        .order_by(*plan.order(newest))
+        .limit(_most(most))
         .subquery()
         for lead in plan.leads
     ]
@@ -542,7 +569,7 @@ def list_statement(plan: _Plan, place: _Place, newest: bool, limit: int) -> Sele
         select(scanned)
         .where(*(adapter.traverse(condition) for condition in plan.outside))
         .order_by(*_order(scanned.c, newest))
-        .limit(limit)
+        .limit(_most(limit))
     )
 
 
@@ -553,9 +580,9 @@ def _frontier(connection: Connection, plan: _Plan, place: _Place, newest: bool) 
         statement = (
             select(e.assess_time, e.id)
             .where(lead, *plan.inside, *_behind(place, newest))
-            .order_by(*_order(e, newest))
-            .offset(plan.scan - 1)
-            .limit(1)
+            .order_by(*plan.order(newest))
+            .offset(_most(plan.scan - 1))
+            .limit(_most(1))
         )
         if (row := connection.execute(statement).first()) is not None:
             ends.append((row.assess_time, row.id))
@@ -582,10 +609,21 @@ def _scan(
     return rows, frontier
 
 
-def _plan_each(connection: Connection) -> None:
-    """PostgreSQL plans with the values it is given: whether one is rare decides which index is best."""
+def _plan_alike(connection: Connection, plan: _Plan) -> None:
+    """Has PostgreSQL plan the statements to come without their values where an index leads (of a number and a tail with
+    them). It takes columns for independent: what no row is, such as the defaults of a department that has none, it
+    would hold for common, and look for it among the neighbours in time, through years of them. Which index is right
+    does not depend on the values, and reading by it costs what it costs where most of it is in memory.
+    """
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql("SET LOCAL plan_cache_mode = force_custom_plan")
+        mode, cost = ("force_generic_plan", "1.1") if plan.scan else ("force_custom_plan", "4")
+        connection.exec_driver_sql(f"SET LOCAL plan_cache_mode = {mode}")
+        connection.exec_driver_sql(f"SET LOCAL random_page_cost = {cost}")
+
+
+def _most(count: int) -> Any:
+    """A limit that a planner sees even where it sees no values."""
+    return literal(count, literal_execute=True)
 
 
 def position_cursor(level: int, at: datetime | None, row_id: str) -> str:
@@ -636,10 +674,10 @@ def ratings_page(
     reached: tuple[int, _Place] | None = None
     if not viewer.sees_record:
         return RatingsPage([], None, None)
-    _plan_each(connection)
     if not filters.sort.by_level:
         newest = filters.sort is Sort.NEWEST
         plan = _plan(viewer, filters, _levels(filters), tail, scan)
+        _plan_alike(connection, plan)
         place = begun[1] if begun is not None and begun[0] == 0 else _Place(None)
         rows, frontier = _scan(connection, plan, place, newest, limit + 1)
         reached = (0, frontier) if frontier is not None else None
@@ -652,6 +690,7 @@ def ratings_page(
             levels, place = levels[levels.index(Satisfaction(level)) :], begun[1]
         for level in levels:
             plan = _plan(viewer, filters, (level,), tail, scan)
+            _plan_alike(connection, plan)
             some, frontier = _scan(connection, plan, place, True, limit + 1 - len(rows))
             rows += some
             place = _Place(None)
@@ -685,6 +724,7 @@ def _few_by_level(
 ) -> RatingsPage:
     """By level, of the few rows of a number or a tail: in one go."""
     plan = _plan(viewer, filters, _levels(filters), tail)
+    _plan_alike(connection, plan)
     best = filters.sort is Sort.BEST
     few, conditions = _few(plan)
     statement = select(few).where(*conditions)
@@ -731,19 +771,24 @@ def count_ratings(
     if tail is not None:
         return None
     plan = _plan(viewer, filters, _levels(filters), tail)
+    _plan_alike(connection, plan)
     if not plan.scan:
         some = list_statement(plan, _Place(None), True, COUNTED + 1).subquery()
         return int(connection.execute(select(func.count()).select_from(some)).scalar_one())
     if plan.outside:
         return None
     parts = [
-        select(literal(1).label("one")).select_from(evaluations).where(lead, *plan.inside).limit(COUNTED + 1).subquery()
+        select(literal(1).label("one"))
+        .select_from(evaluations)
+        .where(lead, *plan.inside)
+        .limit(_most(COUNTED + 1))
+        .subquery()
         for lead in plan.leads
     ]
     if not parts:
         return 0
     found = union_all(*(select(part.c.one) for part in parts)).subquery()
-    limited = select(found.c.one).limit(COUNTED + 1).subquery()
+    limited = select(found.c.one).limit(_most(COUNTED + 1)).subquery()
     return int(connection.execute(select(func.count()).select_from(limited)).scalar_one())
 
 

@@ -333,7 +333,7 @@ evaluations = Table(
     # in the index.
     Index("ix_evaluations_assess_time", "assess_time", "id"),
     Index("ix_evaluations_satisfaction", "satisfaction", "channel", "assess_time", "id", "queue", "area_code"),
-    Index("ix_evaluations_channel", "channel", "assess_time", "id", "satisfaction"),
+    Index("ix_evaluations_channel", "channel", "assess_time", "id"),
     *(
         Index(f"ix_evaluations_{name}", name, "channel", "assess_time", "id", "satisfaction")
         for name in ("agent", "queue", "dept_code", "area_code")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg import sql
 from sqlalchemy import Connection, event, text
 
 from console.bad_ratings import count_unseen, latest_bad
@@ -53,6 +54,8 @@ ALONE: dict[str, dict[str, Any]] = {
     "unseen": {"unseen": True},
     "counted": {"counted": Counted.YES},
     "not adopted": {"counted": Counted.NO},
+    "no agent": {"agent": ""},
+    "no dept": {"dept": ""},
 }
 LEADS = {
     "nothing": "ix_evaluations_assess_time",
@@ -72,6 +75,14 @@ LEADS = {
     "counted": "ix_evaluations_assess_time",
     "not adopted": "ix_evaluations_assess_time",
 }
+ABSENT: dict[str, dict[str, Any]] = {
+    "defaults that are very good": {"channel": Channel.SYSTEM, "levels": (Satisfaction(5),)},
+    "defaults of a queue": {"origin": Origin.DEFAULT, "queue": "Q4"},
+    "defaults of a department that has none": {"origin": Origin.DEFAULT, "dept": "D1"},
+    "good levels of a department without defaults": {"levels": (Satisfaction(3), Satisfaction(4)), "dept": "D1"},
+    "very good, no agent told": {"levels": (Satisfaction(5),), "agent": ""},
+}
+"""What no row is, or none of a channel: an index knows it at once, however common each part is."""
 PAIRS = {
     f"{first} and {second}": ALONE[first] | ALONE[second]
     for first, second in itertools.combinations(
@@ -94,31 +105,37 @@ _SQL = {
 
 
 def _fill(connection: Connection, tail: bytes) -> None:
-    """A call or case each minute, one after the other, each rated once."""
-    sql = _SQL[connection.dialect.name]
+    """A call or case each minute, one after the other, each rated once. Defaults are of cases alone, and of one level.
+    A call has the department D1, which has no case."""
+    words = _SQL[connection.dialect.name]
     given = {"rows": ROWS}
     kind = "CASE WHEN i % 3 = 0 THEN 'case' ELSE 'call' END"
-    level = "CASE WHEN i % 50 = 1 THEN 1 WHEN i % 50 = 2 THEN 2 WHEN i % 10 = 3 THEN 4 ELSE 5 END"
+    level = (
+        "CASE WHEN i % 33 = 0 THEN 3 WHEN i % 50 = 1 THEN 1 WHEN i % 50 = 2 THEN 2 WHEN i % 10 = 3 THEN 4 ELSE 5 END"
+    )
     default = "i % 33 = 0"
     connection.execute(
         text(
-            f"{sql['numbers']} INSERT INTO evaluations (subject_id, assess_number, id, rating_id, subject_kind,"
+            f"{words['numbers']} INSERT INTO evaluations (subject_id, assess_number, id, rating_id, subject_kind,"
             " effective, satisfaction, origin, channel, assess_time, project_no, service_number, agent, queue,"
             " dept_code, area_code, adoption, created_at)"
-            f" SELECT {sql['id']}, 1, {sql['id']}, {sql['id']}, {kind}, true, {level},"
+            f" SELECT {words['id']}, 1, {words['id']}, {words['id']}, {kind}, true, {level},"
             f" CASE WHEN {default} THEN 'default' ELSE 'citizen' END,"
             f" CASE WHEN {default} THEN 'system' WHEN i % 4 = 0"
             " THEN 'sms' ELSE 'keypad' END,"
-            f" {sql['at']}, 'x', 1,"
-            f" CAST(i % 97 AS varchar), 'Q' || (i % 5), 'D' || (i % 41),"
+            f" {words['at']}, 'x', 1,"
+            " CASE WHEN i % 7 <> 0 THEN CAST(i % 97 AS varchar) END,"
+            " CASE WHEN i % 33 <> 0 THEN 'Q' || (i % 5) END,"
+            " CASE WHEN i % 3 <> 0 THEN 'D1' WHEN i % 100 <> 9 THEN 'D' || (2 + i % 39) END,"
             f" CASE WHEN i % 6 = 0 THEN '622921' ELSE '622900' END,"
-            f" CASE WHEN i % 500 = 7 THEN 'not_adopted' END, {sql['at']} FROM n"
+            f" CASE WHEN i % 500 = 7 THEN 'not_adopted' END, {words['at']} FROM n"
         ),
         given,
     )
     connection.execute(
         text(  # of the bad ones all but each fiftieth
-            f"{sql['numbers']} INSERT INTO seen (rating_id, seen_by, seen_at) SELECT {sql['id']}, 'ma', {sql['at']}"
+            f"{words['numbers']} INSERT INTO seen (rating_id, seen_by, seen_at)"
+            f" SELECT {words['id']}, 'ma', {words['at']}"
             " FROM n WHERE i % 50 IN (1, 2) AND i % 2500 <> 1"
         ),
         given,
@@ -126,22 +143,22 @@ def _fill(connection: Connection, tail: bytes) -> None:
     tailed = "CASE WHEN i % 100 = 0 THEN :tail END"
     connection.execute(
         text(
-            f"{sql['numbers']} INSERT INTO cases (subject_id, case_no, service_number, stub, created_at, number_tail)"
-            f" SELECT {sql['id']}, 'GD-' || i, 1, false, {sql['at']}, {tailed} FROM n WHERE i % 3 = 0"
+            f"{words['numbers']} INSERT INTO cases (subject_id, case_no, service_number, stub, created_at, number_tail)"
+            f" SELECT {words['id']}, 'GD-' || i, 1, false, {words['at']}, {tailed} FROM n WHERE i % 3 = 0"
         ),
         given | {"tail": tail},
     )
     connection.execute(
         text(
-            f"{sql['numbers']} INSERT INTO case_keys (case_no, service_number, subject_id)"
-            f" SELECT 'GD-' || i, 1, {sql['id']} FROM n WHERE i % 3 = 0"
+            f"{words['numbers']} INSERT INTO case_keys (case_no, service_number, subject_id)"
+            f" SELECT 'GD-' || i, 1, {words['id']} FROM n WHERE i % 3 = 0"
         ),
         given,
     )
     connection.execute(
         text(
-            f"{sql['numbers']} INSERT INTO calls (subject_id, call_key, outcome, source, created_at, number_tail)"
-            f" SELECT {sql['id']}, 'a.' || i, 'rated', 'ivr', {sql['at']}, {tailed} FROM n WHERE i % 3 <> 0"
+            f"{words['numbers']} INSERT INTO calls (subject_id, call_key, outcome, source, created_at, number_tail)"
+            f" SELECT {words['id']}, 'a.' || i, 'rated', 'ivr', {words['at']}, {tailed} FROM n WHERE i % 3 <> 0"
         ),
         given | {"tail": tail},
     )
@@ -195,14 +212,26 @@ class Explained:
         try:
             with _Cursor(connection) as own:
                 if connection.dialect.name == "postgresql":
-                    own.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", parameters)
-                    found = own.fetchone()[0]
+                    found = _explain_prepared(own, statement, parameters)
                     self.plans.append((found if isinstance(found, list) else json.loads(found))[0]["Plan"])
                 else:
                     own.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
                     self.plans.append([row[3] for row in own.fetchall()])
         finally:
             self._busy = False
+
+
+def _explain_prepared(cursor: Any, statement: str, parameters: Any) -> Any:
+    """As the driver has it planned: with its values, or (`plan_cache_mode`) without them."""
+    names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", statement)))
+    prepared = re.sub(r"%\((\w+)\)s", lambda found: f"${names.index(found[1]) + 1}", statement).replace("%%", "%")
+    given = ", ".join(sql.Literal(parameters[name]).as_string(cursor) for name in names)
+    cursor.execute(f"PREPARE looked AS {prepared}")
+    try:
+        explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE looked {f'({given})' if names else ''}"
+        return cursor.execute(explain).fetchone()[0]
+    finally:
+        cursor.execute("DEALLOCATE looked")
 
 
 class _Cursor:
@@ -267,6 +296,9 @@ for _name, _wanted in ALONE.items():
     LOOKS[f"{_name} by level"] = (SUPERVISOR, RatingFilters(**RANGE, sort=Sort.WORST, **_wanted))
     LOOKS[f"{_name} oldest first"] = (SUPERVISOR, RatingFilters(**RANGE, sort=Sort.OLDEST, **_wanted))
     LOOKS[f"{_name} of a department"] = (DEPARTMENT, RatingFilters(**RANGE, **_wanted))
+for _name, _wanted in ABSENT.items():
+    LOOKS[_name] = (SUPERVISOR, RatingFilters(first=TODAY - timedelta(days=1000), last=TODAY, **_wanted))
+    LOOKS[f"{_name} by level"] = (SUPERVISOR, RatingFilters(**RANGE, sort=Sort.BEST, **_wanted))
 for _name, _wanted in PAIRS.items():
     LOOKS[_name] = (SUPERVISOR, RatingFilters(**RANGE, **_wanted))
 
