@@ -60,7 +60,7 @@ __all__ = [
     "read_asked_filters",
 ]
 
-SCAN = 400
+SCAN = 300
 """Rows of an agent or a department that a page looks at where it looks for some of them alone."""
 SCAN_BY_TIME = 5_000
 COUNTED = 500
@@ -391,16 +391,19 @@ def count_asked(connection: Connection, viewer: Viewer, filters: AskedFilters) -
     if not viewer.sees_record:
         return 0
     plan = _plan(connection, viewer, filters)
-    most = plan.scan if plan.outside else COUNTED + 1
-    scanned = _scanned(plan, None, most)
+    if not plan.outside:
+        scanned = _scanned(plan, None, COUNTED + 1)
+        some = select(literal(1).label("one")).select_from(scanned).limit(COUNTED + 1).subquery()
+        return int(connection.execute(select(func.count()).select_from(some)).scalar_one())
+    scanned = _scanned(plan, None, plan.scan)
     fits = case((and_(true(), *_fits(plan, scanned)), 1), else_=0)
-    looked = connection.execute(select(func.count().label("all"), func.sum(fits).label("fitting")).select_from(scanned))
-    row = looked.one()
+    looked = select(func.count().label("all"), func.sum(fits).label("fitting")).select_from(scanned)
+    row = connection.execute(looked).one()
     fitting = int(row.fitting or 0)
     if fitting > COUNTED:
         return COUNTED + 1
-    # Fewer than `most` were looked at only where every lead came to its end.
-    return fitting if row.all < most else None
+    # Fewer than `scan` were looked at only where every lead came to its end.
+    return fitting if row.all < plan.scan else None
 
 
 # ── what the rows are called ──────────────────────────────────────────────────────────────────────────────────────────
