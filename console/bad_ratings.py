@@ -26,7 +26,7 @@ from console.auditing import Action, note
 from console.masking import mask_words
 from console.pages.dates import midnight
 from console.positions import Position, behind, in_order, up_to
-from console.viewer import Viewer, may_see, visible
+from console.viewer import Viewer, may_see, visible, visible_among
 from models.door import Bulk, Priority, Unit
 from models.tables import BAD_RATINGS, cases, evaluations, feed, invitation_members, ratings, seen
 from models.terms import Channel, Origin, Satisfaction, SubjectKind
@@ -244,7 +244,7 @@ def latest_bad(
 
     def rows(*conditions: ColumnElement[bool]) -> Sequence[Any]:
         order = (evaluations.c.assess_time.desc(), evaluations.c.id.desc())
-        statement = _ROWS.select_from(_SOURCES).where(visible(viewer, evaluations), IS_BAD, *conditions)
+        statement = _ROWS.select_from(_SOURCES).where(visible_among(viewer), IS_BAD, *conditions)
         return connection.execute(statement.order_by(*order).limit(4 * shown)).all()
 
     lines = merged(map(_told, rows(evaluations.c.assess_time >= since)))[:shown]
@@ -279,7 +279,7 @@ def _looked(viewer: Viewer, most: int, *conditions: ColumnElement[bool]) -> Subq
     """The newest bad ratings that a viewer may see, no more of them than a bound, out of the index alone."""
     return (
         select(evaluations.c.id, evaluations.c.rating_id, evaluations.c.assess_time)
-        .where(visible(viewer, evaluations), IS_BAD, *conditions)
+        .where(visible_among(viewer), IS_BAD, *conditions)
         .order_by(evaluations.c.assess_time.desc(), evaluations.c.id.desc())
         .limit(most)
         .subquery()

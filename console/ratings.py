@@ -377,10 +377,11 @@ def _plan(
         led = led and (filters.dept is None or filters.dept in viewer.depts)
         led = led or filters.unseen
         (inside if led else outside).append(visible(viewer, evaluations))
-    if filters.origin is not None:
+    if filters.origin is not None and not filters.unseen:
         inside.append(e.origin == filters.origin.value)
     if filters.unseen:
-        levels = [level for level in levels if level.is_bad]
+        # The index of the bad ratings has those of citizens alone.
+        levels = [level for level in levels if level.is_bad and filters.origin is not Origin.DEFAULT]
         outside.append(~select(seen.c.rating_id).where(seen.c.rating_id == e.rating_id).exists())
     if filters.counted is Counted.YES:
         inside.append(e.adoption.is_distinct_from(Adoption.NOT_ADOPTED.value))

@@ -21,7 +21,7 @@ from sqlalchemy import ColumnElement, Table, and_, false, func, or_, select, tru
 
 from models.tables import calls, cases, evaluations, invitation_members, invitations, messages, ratings
 
-__all__ = ["ConsoleRole", "Viewer", "may_see", "narrowed", "visible", "wholly_visible"]
+__all__ = ["ConsoleRole", "Viewer", "may_see", "narrowed", "visible", "visible_among", "wholly_visible"]
 
 
 class ConsoleRole(StrEnum):
@@ -73,6 +73,15 @@ def narrowed(
     if areas:
         conditions.append(or_(*(area_code.startswith(area, autoescape=True) for area in areas)))
     return and_(true(), *conditions)
+
+
+def visible_among(viewer: Viewer) -> ColumnElement[bool]:
+    """`visible` of evaluations that another condition has found: no index of a department or an area is led by it."""
+    if not viewer.sees_record:
+        return false()
+    if viewer.sees_all:
+        return true()
+    return narrowed(viewer.depts, viewer.areas, evaluations.c.dept_code.concat(""), evaluations.c.area_code.concat(""))
 
 
 def visible(viewer: Viewer, table: Table) -> ColumnElement[bool]:
