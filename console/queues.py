@@ -1,4 +1,5 @@
 """What waits for a person 待办: replies by reason, dead letters of the push, provisional deadlines, SMS that failed.
+The letters' list is one of the outbox's (console/outbox.py).
 
 Rules kept here:
 
@@ -22,6 +23,7 @@ from typing import Any, Protocol
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal_column, or_, select, text
 
 from console.masking import mask_words
+from console.outbox import Count, OutboxView, outbox_count
 from console.viewer import ConsoleRole, Viewer, visible
 from intake.conversation import Heard
 from intake.deadlines import DeadlineRules
@@ -55,7 +57,6 @@ from models.terms import InvitationState, OutboxState, QueueReason, Satisfaction
 __all__ = [
     "MOST",
     "Candidate",
-    "Count",
     "QueueCounts",
     "QueueTools",
     "Reply",
@@ -64,7 +65,6 @@ __all__ = [
     "deadlines_page",
     "failure_reasons",
     "failures_page",
-    "letters_page",
     "person_of",
     "queue_counts",
     "read_reply",
@@ -119,13 +119,7 @@ def person_of(viewer: Viewer) -> Person:
 # ── counts ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
-    """How many wait, and since when the oldest does. `more`: there are more than `n`."""
-
-    n: int = 0
-    oldest: datetime | None = None
-    more: bool = False
+_NONE = Count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +127,9 @@ class QueueCounts:
     """Of each queue. Departments have replies alone."""
 
     replies: Mapping[QueueReason, Count]
-    letters: Count = Count()
-    deadlines: Count = Count()
-    failures: Count = Count()
+    letters: Count = _NONE
+    deadlines: Count = _NONE
+    failures: Count = _NONE
 
     @property
     def all_replies(self) -> Count:
@@ -160,7 +154,7 @@ def queue_counts(connection: Connection, viewer: Viewer, now: datetime | None = 
     at = now or SystemClock().now()
     return QueueCounts(
         replies,
-        letters=_count(connection, _letters(viewer), outbox.c.created_at),
+        letters=outbox_count(connection, viewer, OutboxView.DEAD, at),
         deadlines=_count(connection, _deadlines(viewer), cases.c.closed_at),
         failures=_count(connection, _failures(viewer, at), messages.c.created_at),
     )
@@ -204,7 +198,8 @@ def _letters(viewer: Viewer) -> Select[Any]:
 def _deadlines(viewer: Viewer) -> Select[Any]:
     return (
         select(cases.c.subject_id)
-        .where(cases.c.provisional, cases.c.withdrawn_at.is_(None), visible(viewer, cases))
+        # The index's own word: `provisional = 1`, as SQLAlchemy would write it, is another one for SQLite.
+        .where(literal_column("cases.provisional"), cases.c.withdrawn_at.is_(None), visible(viewer, cases))
         .order_by(cases.c.deadline, cases.c.subject_id)
     )
 
@@ -254,7 +249,8 @@ def _behind(cursor: str | None, moment: ColumnElement[Any], key: ColumnElement[A
         return None
     if at.tzinfo is None or not _ID.fullmatch(last):
         return None
-    return or_(moment > at, and_(moment == at, key > last))
+    # The time alone, too, so that every planner sees a range of the index.
+    return and_(moment >= at, or_(moment > at, and_(moment == at, key > last)))
 
 
 def _owned(kind: WorkKind, key: ColumnElement[Any]) -> ColumnElement[bool]:
@@ -318,32 +314,6 @@ def replies_page(
         for row in connection.execute(query.limit(limit + 1))
     ]
     return WorkPage(rows[:limit], rows[limit - 1].id if len(rows) > limit else None)
-
-
-def letters_page(connection: Connection, viewer: Viewer, cursor: str | None, limit: int) -> WorkPage:
-    """Dead letters, with their evaluations."""
-    query = (
-        _letters(viewer)
-        .with_only_columns(
-            outbox.c.evaluation_id,
-            outbox.c.created_at,
-            outbox.c.reason,
-            evaluations.c.subject_id,
-            evaluations.c.subject_kind,
-            evaluations.c.project_no,
-            evaluations.c.assess_number,
-            evaluations.c.satisfaction,
-            evaluations.c.origin,
-            evaluations.c.channel,
-            evaluations.c.assess_time,
-            evaluations.c.dept_code,
-            evaluations.c.dept_name,
-            work_owners.c.owner,
-            work_owners.c.taken_at,
-        )
-        .outerjoin(work_owners, _owned(WorkKind.LETTER, outbox.c.evaluation_id))
-    )
-    return _paged(connection, query, cursor, limit, outbox.c.created_at, outbox.c.evaluation_id)
 
 
 def _paged(

@@ -13,6 +13,7 @@ from fastapi.responses import RedirectResponse
 from starlette.responses import Response
 
 from console.masking import mask_words
+from console.outbox import OutboxView, outbox_count, outbox_page
 from console.pages.shell import Console, Form, NavItem, Refused, Unavailable, query_string
 from console.queues import (
     QueueTools,
@@ -21,7 +22,6 @@ from console.queues import (
     deadlines_page,
     failure_reasons,
     failures_page,
-    letters_page,
     person_of,
     queue_counts,
     read_reply,
@@ -81,12 +81,18 @@ def routes(console: Console) -> APIRouter:
     @router.get("/queues")
     def overview(request: Request, me: Worker) -> Response:
         now = console.clock.now()
-        counts = console.read(lambda connection: queue_counts(connection, me.viewer, now))
+        counts, unsent = console.read(
+            lambda connection: (
+                queue_counts(connection, me.viewer, now),
+                outbox_count(connection, me.viewer, OutboxView.ALL, now) if me.viewer.role in _ALL else None,
+            )
+        )
         return console.page(
             request,
             "queues.html",
             here="queues",
             counts=counts,
+            unsent=unsent,
             all_queues=me.viewer.role in _ALL,
             actor=me.viewer.actor,
         )
@@ -126,9 +132,33 @@ def routes(console: Console) -> APIRouter:
         return letters_list(request, me)
 
     def letters_list(request: Request, me: Session, results: Sequence[Done] = (), status: int = 200) -> Response:
-        cursor = request.query_params.get("cursor")
-        page = console.read(lambda connection: letters_page(connection, me.viewer, cursor, _ROWS))
+        now, cursor = console.clock.now(), request.query_params.get("cursor")
+        page = console.read(lambda connection: outbox_page(connection, me.viewer, OutboxView.DEAD, now, cursor, _ROWS))
         return listed(request, me, "queue_letters.html", page, results, status)
+
+    @router.get("/queues/outbox")
+    def waiting(request: Request, me: Supervisor, view: str = OutboxView.ALL.value) -> Response:
+        """待推送: nothing is done here; what a person can do something about is among the letters."""
+        if view not in set(OutboxView) or view == OutboxView.DEAD:
+            raise Refused(404)
+        chosen, now = OutboxView(view), console.clock.now()
+        cursor = request.query_params.get("cursor")
+        page, counts = console.read(
+            lambda connection: (
+                outbox_page(connection, me.viewer, chosen, now, cursor, _ROWS),
+                {one: outbox_count(connection, me.viewer, one, now) for one in OutboxView},
+            )
+        )
+        return console.page(
+            request,
+            "queue_outbox.html",
+            here="queues",
+            view=chosen,
+            counts=counts,
+            rows=page.rows,
+            cursor=page.cursor,
+            onward=bool(cursor),
+        )
 
     @router.get("/queues/deadlines")
     def deadlines(request: Request, me: Supervisor) -> Response:
