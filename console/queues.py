@@ -70,6 +70,7 @@ __all__ = [
     "read_reply",
     "replies_page",
     "send_again",
+    "ticked_replies",
 ]
 
 MOST = 10_000
@@ -268,16 +269,25 @@ def _masked(keyring: Keyring, sealed: bytes | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ReplyLine:
-    """A reply in a list. `number`: masked; `read_as`: the level that the grammar read; `text` None: undecodable."""
+    """A reply in a list. `number`: masked; `read_as`: the level that the grammar read; `text` None: undecodable;
+    `fit`: where exactly one invitation fits."""
 
     id: str
     at: datetime
     number: str
     text: str | None
     read_as: Satisfaction | None
-    invitation_id: str | None
+    fit: Fit | None
     owner: str | None
     taken_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """The one invitation that a reply can mean, with what it asks about."""
+
+    invitation_id: str
+    members: tuple[Member, ...]
 
 
 def replies_page(
@@ -292,7 +302,7 @@ def replies_page(
             messages.c.number_sealed,
             messages.c.text,
             messages.c.satisfaction,
-            messages.c.invitation_id,
+            *_FITTING,
             work_owners.c.owner,
             work_owners.c.taken_at,
         )
@@ -300,6 +310,9 @@ def replies_page(
     )
     if cursor and _ID.fullmatch(cursor):
         query = query.where(messages.c.id > cursor)
+    found = list(connection.execute(query.limit(limit + 1)))
+    clear = _clear(connection, viewer, found[:limit])
+    members = _members(connection, viewer, set(clear.values()))
     rows = [
         ReplyLine(
             row.id,
@@ -307,13 +320,61 @@ def replies_page(
             _masked(keyring, row.number_sealed),
             mask_words(row.text),
             Satisfaction(row.satisfaction) if row.satisfaction is not None else None,
-            row.invitation_id,
+            Fit(clear[row.id], tuple(members.get(clear[row.id], ()))) if row.id in clear else None,
             row.owner,
             row.taken_at,
         )
-        for row in connection.execute(query.limit(limit + 1))
+        for row in found[:limit]
     ]
-    return WorkPage(rows[:limit], rows[limit - 1].id if len(rows) > limit else None)
+    return WorkPage(rows, rows[-1].id if len(found) > limit else None)
+
+
+_FITTING = (messages.c.invitation_id, messages.c.number_hash, messages.c.queue_note)
+
+
+def _clear(connection: Connection, viewer: Viewer, replies: Sequence[Any]) -> dict[str, str]:
+    """By a reply's id the one invitation that it can mean: that it was understood to mean; else the only one among
+    those of its number and those with its code, whoever may see those. Not one that the viewer may not see."""
+    given = load_given(connection, {row.number_hash for row in replies if row.number_hash is not None})
+    clear: dict[str, str] = {}
+    for row in replies:
+        ids = {row.invitation_id}
+        if row.invitation_id is None:
+            ids = {one.plain.invitation_id for one in given.get(row.number_hash, ())}
+            ids |= set(_ID.findall(row.queue_note or ""))
+        if len(ids) == 1:
+            [clear[row.id]] = ids
+    if not clear:
+        return {}
+    theirs = set(
+        connection.execute(
+            select(invitations.c.id).where(invitations.c.id.in_(set(clear.values())), visible(viewer, invitations))
+        ).scalars()
+    )
+    return {reply: invitation for reply, invitation in clear.items() if invitation in theirs}
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """A reply that somebody has ticked: who handled it before, if anybody did, and the one invitation it can mean."""
+
+    handled_at: datetime | None
+    handled_by: str | None
+    invitation_id: str | None
+
+
+def ticked_replies(connection: Connection, viewer: Viewer, ids: Sequence[str]) -> dict[str, Ticked]:
+    """Of these replies those that the viewer may see."""
+    rows = connection.execute(
+        select(messages.c.id, messages.c.handled_at, messages.c.handled_by, *_FITTING).where(
+            messages.c.id.in_(ids),
+            messages.c.direction == "in",
+            messages.c.queue.is_not(None),
+            visible(viewer, messages),
+        )
+    ).all()
+    clear = _clear(connection, viewer, rows)
+    return {row.id: Ticked(row.handled_at, row.handled_by, clear.get(row.id)) for row in rows}
 
 
 def _paged(

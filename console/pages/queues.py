@@ -5,7 +5,7 @@ Supervisors have all queues, departments the replies that belong to their own ca
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -27,6 +27,7 @@ from console.queues import (
     read_reply,
     replies_page,
     send_again,
+    ticked_replies,
 )
 from console.sessions import Session
 from console.viewer import ConsoleRole
@@ -38,6 +39,7 @@ from intake.queue_work import (
     Did,
     Dismiss,
     Done,
+    Refusal,
     TakeWork,
     Taking,
     needs_note,
@@ -55,6 +57,7 @@ _OF_FAILURES = ways_of(WorkKind.FAILURE, None)
 _ID = re.compile(r"[0-9a-f]{32}")
 _LONGEST_SOUGHT = 200
 _REREADS = 3
+_DEEDS = frozenset({*Taking, "retry", "dismiss", "assign", "ask"})
 _WORK_ORDER = re.compile(r"[\w\-./#]{1,64}")
 _LISTS = {
     WorkKind.REPLY: "/queues/replies",
@@ -118,6 +121,8 @@ def routes(console: Console) -> APIRouter:
             rows=page.rows,
             cursor=page.cursor,
             ways=ways_of(WorkKind.REPLY, reason),
+            assignable=reason in ASSIGNABLE,
+            askable=reason is not QueueReason.MISTAKEN,
             actor=me.viewer.actor,
             all_queues=me.viewer.role in _ALL,
             **_told(request, results),
@@ -235,10 +240,31 @@ def routes(console: Console) -> APIRouter:
             if sent:
                 tools().wake_push()
             return [Done(one, Did.DONE if one in sent else Did.GONE) for one in ids]
+        if what in ("assign", "ask") and kind is WorkKind.REPLY:
+            return each_by_itself(me, ids, set(form.all("meant")), assign if what == "assign" else ask)
         if what == "dismiss" and kind in (WorkKind.REPLY, WorkKind.FAILURE) and form["how"] in set(HandledAs):
             how = HandledAs(form["how"])
             return console.submit(Dismiss(kind, ids, how, _words(kind, how, form["note"]), person, now))
         raise Refused(400)
+
+    def each_by_itself(
+        me: Session, ids: Sequence[str], meant: set[str], do: Callable[[Session, str, str], Done]
+    ) -> list[Done]:
+        """Replies are tied, or asked about, one after the other: each where exactly one invitation fits, and where that
+        is the one that the page has shown. Each is a small transaction of its own, and may come twice."""
+        found = console.read(lambda connection: ticked_replies(connection, me.viewer, ids))
+        results = []
+        for one in ids:
+            reply = found.get(one)
+            if reply is None:
+                results.append(Done(one, Did.GONE))
+            elif reply.handled_at is not None:
+                results.append(Done(one, Did.STALE, reply.handled_by, reply.handled_at))
+            elif reply.invitation_id is None or f"{one} {reply.invitation_id}" not in meant:
+                results.append(Done(one, Did.REFUSED, why=Refusal.NOT_CLEAR))
+            else:
+                results.append(do(me, one, reply.invitation_id))
+        return results
 
     def answered(kind: WorkKind, form: Form, me: Session, page: Any, query: dict[str, str]) -> Response:
         """The list again: after a redirect where all was done, else with what was not, and why."""
@@ -427,7 +453,9 @@ def _told(request: Request, results: Sequence[Done]) -> dict[str, Any]:
     return {
         "problem": getattr(request.state, "problem", ""),
         "done": int(done) if done.isascii() and done.isdecimal() and len(done) < 4 else 0,
-        "did": asked.get("did", "") if asked.get("did", "") in {*Taking, "retry", "dismiss"} else "dismiss",
+        "did": asked.get("did", "")
+        if asked.get("did", "") in {*Taking, "retry", "dismiss", "assign", "ask"}
+        else "dismiss",
         "was_done": len(results) - len(left),
         "left": [(*key, n) for key, n in counts.items()],
     }
