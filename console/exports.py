@@ -4,7 +4,8 @@ Rules kept here:
 
 * The child (console/export_process.py) has a read connection of its own, reads in pages of short transactions, and runs
   at a low priority. What it needs comes over its stdin, so that no password stands in a command line.
-* At most `most` run at once; another one is refused with a word, not queued.
+* At most `most` run at once, and one of each person, so that nobody holds all places; another one is refused with a
+  word, not queued. Who does not read what comes loses the connection (server/health.py), and with it the place.
 * An answer begins when the first bytes are there: what fails before is a page that says so. What fails later ends the
   connection, so that a browser knows that the file is not whole.
 * The child is killed when whoever asked goes away, and when it takes too long.
@@ -23,7 +24,16 @@ from typing import Any
 
 import structlog
 
-__all__ = ["Ended", "Export", "ExportDesk", "ExportFailed", "ExportFormat", "ExportJob", "ExportsBusy"]
+__all__ = [
+    "Ended",
+    "Export",
+    "ExportDesk",
+    "ExportFailed",
+    "ExportFormat",
+    "ExportJob",
+    "ExportUnderWay",
+    "ExportsBusy",
+]
 
 COMMAND = (sys.executable, "-m", "console.export_process")
 CHUNK = 64 * 1024
@@ -34,6 +44,10 @@ log = structlog.get_logger(__name__)
 
 class ExportsBusy(Exception):
     """As many exports run as may."""
+
+
+class ExportUnderWay(ExportsBusy):
+    """This person has one running."""
 
 
 class ExportFailed(Exception):
@@ -143,7 +157,7 @@ class ExportDesk:
         self.rows = rows
         self.seconds = seconds
         self._command = tuple(command)
-        self._running: set[asyncio.subprocess.Process | object] = set()
+        self._running: dict[asyncio.subprocess.Process | object, str] = {}
         self._reaping: set[asyncio.Task[None]] = set()
 
     @property
@@ -154,13 +168,17 @@ class ExportDesk:
         """Starts an export and waits for its first bytes.
 
         Raises:
+            ExportUnderWay: this viewer has one running.
             ExportsBusy: as many run as may.
             ExportFailed: nothing came.
         """
+        name = job.viewer[0]
+        if name in self._running.values():
+            raise ExportUnderWay
         if len(self._running) >= self.most:
             raise ExportsBusy
         place = object()
-        self._running.add(place)
+        self._running[place] = name
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._command,
@@ -173,8 +191,8 @@ class ExportDesk:
             log.warning("no export", cause=type(error).__name__)
             raise ExportFailed("the child cannot be started") from error
         finally:
-            self._running.discard(place)
-        self._running.add(process)
+            del self._running[place]
+        self._running[process] = name
         export: Export | None = None
         try:
             assert process.stdin is not None
@@ -200,7 +218,7 @@ class ExportDesk:
 
     def end(self, process: asyncio.subprocess.Process) -> None:
         """Ends a child; twice is the same. Nothing is waited for: whoever went away is being cancelled."""
-        self._running.discard(process)
+        self._running.pop(process, None)
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 process.kill()

@@ -38,6 +38,7 @@
       told.lines.sort((one, other) => one.at - other.at).forEach(putLine);
     });
     source.addEventListener("stalled", () => tell("stalled"));
+    source.addEventListener("crowded", () => { close(); tell("crowded"); });
     for (const name of ["reload", "over"]) source.addEventListener(name, () => { close(); location.reload(); });
     source.onerror = () => {
       tell("lost");
