@@ -8,14 +8,17 @@ Rules kept here:
   word, not queued. Who does not read what comes loses the connection (server/health.py), and with it the place.
 * An answer begins when the first bytes are there: what fails before is a page that says so. What fails later ends the
   connection, so that a browser knows that the file is not whole.
-* The child is killed when whoever asked goes away, and when it takes too long.
+* The child is killed when whoever asked goes away, and when it takes too long. What it writes beside its answer (a
+  sheet is put together in files) lies in a folder that is this process's to remove, for a killed child cannot.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -158,6 +161,7 @@ class ExportDesk:
         self.seconds = seconds
         self._command = tuple(command)
         self._running: dict[asyncio.subprocess.Process | object, str] = {}
+        self._folders: dict[asyncio.subprocess.Process, str] = {}
         self._reaping: set[asyncio.Task[None]] = set()
 
     @property
@@ -179,6 +183,7 @@ class ExportDesk:
             raise ExportsBusy
         place = object()
         self._running[place] = name
+        folder = tempfile.mkdtemp(prefix="huiyin-export-")
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._command,
@@ -187,17 +192,29 @@ class ExportDesk:
                 stderr=asyncio.subprocess.PIPE,
                 start_new_session=True,
             )
-        except OSError as error:
+        except BaseException as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            if not isinstance(error, OSError):
+                raise
             log.warning("no export", cause=type(error).__name__)
             raise ExportFailed("the child cannot be started") from error
         finally:
             del self._running[place]
         self._running[process] = name
+        self._folders[process] = folder
         export: Export | None = None
         try:
             assert process.stdin is not None
             assert process.stdout is not None
-            request = asdict(job) | self._source | {"rows": self.rows, "seconds": self.seconds}
+            request = (
+                asdict(job)
+                | self._source
+                | {
+                    "rows": self.rows,
+                    "seconds": self.seconds,
+                    "folder": folder,
+                }
+            )
             with suppress(ConnectionError):
                 process.stdin.write(json.dumps(request).encode() + b"\n")
                 await process.stdin.drain()
@@ -222,13 +239,15 @@ class ExportDesk:
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 process.kill()
-        reaping = asyncio.get_running_loop().create_task(_reap(process))
+        reaping = asyncio.get_running_loop().create_task(_reap(process, self._folders.pop(process, None)))
         self._reaping.add(reaping)
         reaping.add_done_callback(self._reaping.discard)
 
 
-async def _reap(process: asyncio.subprocess.Process) -> None:
+async def _reap(process: asyncio.subprocess.Process, folder: str | None) -> None:
     await process.wait()
+    if folder is not None:
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
     # What was still in the pipe is not wanted; without this its descriptor stays open until it is read.
     transport: Any = process._transport  # type: ignore[attr-defined]
     transport.close()

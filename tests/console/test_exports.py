@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import http.client
 import io
+import shutil
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -257,6 +259,11 @@ CHILDREN = {
     "writes without end": (
         "import sys; sys.stdin.readline()\nwhile True: sys.stdout.write('x' * 65536); sys.stdout.flush()"
     ),
+    "leaves a file": (
+        "import sys, json, time, pathlib; job = json.loads(sys.stdin.readline());"
+        " pathlib.Path(job['folder'], 'numbers').write_text('x');"
+        " sys.stdout.write('x' * 100000); sys.stdout.flush(); time.sleep(600)"
+    ),
     "never ends": (
         "import sys, time; sys.stdin.readline(); sys.stdout.write('x' * 100000); sys.stdout.flush(); time.sleep(600)"
     ),
@@ -363,6 +370,33 @@ def test_a_download_that_nobody_reads_ends_with_its_child(
             answer.read()
     door.write(lambda _unit: None).result(10)
     assert in_the_audit(database)[-1] == ("ratings.export_ended", "csv masked broken off")
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_child_that_is_killed_leaves_nothing_on_the_disk(
+    browser: MakeBrowser,
+    child: Callable[[str], None],
+    desk: ExportDesk,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A sheet is put together in files, and a killed child removes none."""
+    folder = tmp_path / "made"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    child("leaves a file")
+    gone = threading.Event()
+    remove = shutil.rmtree
+
+    def removed(*given: Any, **how: Any) -> None:
+        remove(*given, **how)
+        gone.set()
+
+    monkeypatch.setattr(shutil, "rmtree", removed)
+    with downloading(browser(ConsoleRole.SUPERVISOR)):
+        assert [one.name for one in folder.glob("huiyin-export-*/*")] == ["numbers"]
+    assert gone.wait(30)
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
