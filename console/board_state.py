@@ -22,7 +22,8 @@ from sqlalchemy import Connection, Select, func, literal_column, or_, select
 from console import figures
 from console.bad_ratings import UNSEEN_DAYS, Unseen, count_unseen
 from console.link_beats import LinkWord, read_links
-from console.queues import MOST, Count, queue_counts
+from console.outbox import Count
+from console.queues import MOST, queue_counts
 from console.silence import Alarm, heard_of_calls, silences
 from console.viewer import ConsoleRole, Viewer
 from intake.calendars import CalendarReach, StoredCalendar, calendar_reach

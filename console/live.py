@@ -16,6 +16,8 @@ Rules kept here:
    ratings of others a board hears nothing. A stream that comes back, and may have shown one, is answered with `reload`.
 7. A stream ends with its session or token, within `CHECK` seconds. Whether it may go on is asked as often, and that
    notes that the session is in use: a stream is open only while its page is in sight (static/board.js).
+8. A session has `OF_A_SESSION` streams at most: another one ends the oldest, which is told so (`crowded`) and does not
+   come back by itself. Wall screens share a token and are not counted.
 """
 
 from __future__ import annotations
@@ -72,9 +74,11 @@ CHECK = 10.0
 STALL = 5.0
 """Seconds without an answer of the database after which boards are told."""
 KEEP_ALIVE = 15.0
+OF_A_SESSION = 8
 _KEPT = 64
 """Updates that a slow reader may be behind."""
 RELOAD = b"event: reload\ndata: 1\n\n"
+CROWDED = b"event: crowded\ndata: 1\n\n"
 OVER = b"event: over\ndata: 1\n\n"
 STALLED = b"event: stalled\ndata: 1\n\n"
 _ALIVE = b":\n\n"
@@ -126,6 +130,7 @@ StillOpen = Callable[[Connection], bool]
 class _Stream:
     still_open: StillOpen
     over: bool = False
+    crowded: bool = False
 
 
 @dataclass(eq=False)
@@ -201,6 +206,7 @@ class LiveBoards:
         self._render = render
         self._days = StoredCalendar()
         self._channels: dict[Sight, _Channel] = {}
+        self._of_session: dict[bytes, list[_Stream]] = {}
         self._poller: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._woken = asyncio.Event()
@@ -231,12 +237,15 @@ class LiveBoards:
     def streams(self) -> int:
         return sum(len(channel.streams) for channel in self._channels.values())
 
-    async def stream(self, sight: Sight, cursor: str | None, still_open: StillOpen) -> AsyncIterator[bytes]:
+    async def stream(
+        self, sight: Sight, cursor: str | None, still_open: StillOpen, session: bytes | None = None
+    ) -> AsyncIterator[bytes]:
         """The events of one board, for as long as it is looked at.
 
         Args:
             cursor: up to where it was told (Last-Event-ID, or the page's own); None: from now on.
             still_open: whether who looks still may; asked on the door's pool.
+            session: whose streams are counted together; None: not counted.
         """
         me = _Stream(still_open)
         channel = self._channels.get(sight)
@@ -245,6 +254,8 @@ class LiveBoards:
         channel.streams.add(me)
         self._start()
         try:
+            if session is not None:
+                self._make_room(session, me)
             yield b"retry: 2000\n\n"
             told = False
             while not channel.parts:
@@ -283,8 +294,8 @@ class LiveBoards:
                 sequence = channel.sequence
                 for update in updates:
                     yield update
-                if me.over:
-                    yield OVER
+                if me.over or me.crowded:
+                    yield OVER if me.over else CROWDED
                     return
                 if self._poller is None or self._poller.done():
                     return
@@ -292,8 +303,28 @@ class LiveBoards:
                     await channel.changed.wait()
         finally:
             channel.streams.discard(me)
+            if session is not None:
+                self._leave(session, me)
             if not channel.streams and self._channels.get(sight) is channel:
                 del self._channels[sight]
+
+    def _make_room(self, session: bytes, me: _Stream) -> None:
+        """Counts a stream of a session; where there are too many, the oldest ends."""
+        own = self._of_session.setdefault(session, [])
+        own.append(me)
+        while len(own) > OF_A_SESSION:
+            oldest = own.pop(0)
+            oldest.crowded = True
+            for channel in self._channels.values():
+                if oldest in channel.streams:
+                    channel.nudge()
+
+    def _leave(self, session: bytes, me: _Stream) -> None:
+        own = self._of_session.get(session, [])
+        if me in own:
+            own.remove(me)
+        if not own:
+            self._of_session.pop(session, None)
 
     async def _between(self, sight: Sight, cursor: str | None, at: Position) -> Lines | None:
         """What a board that was told up to its cursor has missed up to `at`; None: too much."""

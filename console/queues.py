@@ -1,4 +1,5 @@
 """What waits for a person 待办: replies by reason, dead letters of the push, provisional deadlines, SMS that failed.
+The letters' list is one of the outbox's (console/outbox.py).
 
 Rules kept here:
 
@@ -22,6 +23,7 @@ from typing import Any, Protocol
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal_column, or_, select, text
 
 from console.masking import mask_words
+from console.outbox import Count, OutboxView, outbox_count
 from console.viewer import ConsoleRole, Viewer, visible, wholly_visible
 from intake.conversation import Heard
 from intake.deadlines import DeadlineRules
@@ -55,7 +57,6 @@ from models.terms import InvitationState, OutboxState, QueueReason, Satisfaction
 __all__ = [
     "MOST",
     "Candidate",
-    "Count",
     "QueueCounts",
     "QueueTools",
     "Reply",
@@ -64,13 +65,13 @@ __all__ = [
     "deadlines_page",
     "failure_reasons",
     "failures_page",
-    "letters_page",
     "person_of",
     "queue_counts",
     "read_reply",
     "replies_page",
     "send_again",
     "settles",
+    "ticked_replies",
 ]
 
 MOST = 10_000
@@ -127,14 +128,7 @@ def settles(viewer: Viewer) -> bool:
 # ── counts ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
-    """How many wait, and since when the oldest does. `more`: there are more than `n`. `free`: nobody has taken them."""
-
-    n: int = 0
-    oldest: datetime | None = None
-    more: bool = False
-    free: int = 0
+_NONE = Count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +136,9 @@ class QueueCounts:
     """Of each queue. Departments have replies alone."""
 
     replies: Mapping[QueueReason, Count]
-    letters: Count = Count()
-    deadlines: Count = Count()
-    failures: Count = Count()
+    letters: Count = _NONE
+    deadlines: Count = _NONE
+    failures: Count = _NONE
 
     @property
     def all_replies(self) -> Count:
@@ -177,7 +171,7 @@ def queue_counts(connection: Connection, viewer: Viewer, now: datetime | None = 
     at = now or SystemClock().now()
     return QueueCounts(
         replies,
-        letters=_count(connection, _letters(viewer), outbox.c.created_at, WorkKind.LETTER, outbox.c.evaluation_id),
+        letters=outbox_count(connection, viewer, OutboxView.DEAD, at),
         deadlines=_count(connection, _deadlines(viewer), cases.c.closed_at, WorkKind.DEADLINE, cases.c.subject_id),
         failures=_count(connection, _failures(viewer, at), messages.c.created_at, WorkKind.FAILURE, messages.c.id),
     )
@@ -298,16 +292,25 @@ def _masked(keyring: Keyring, sealed: bytes | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ReplyLine:
-    """A reply in a list. `number`: masked; `read_as`: the level that the grammar read; `text` None: undecodable."""
+    """A reply in a list. `number`: masked; `read_as`: the level that the grammar read; `text` None: undecodable;
+    `fit`: where exactly one invitation fits."""
 
     id: str
     at: datetime
     number: str
     text: str | None
     read_as: Satisfaction | None
-    invitation_id: str | None
+    fit: Fit | None
     owner: str | None
     taken_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """The one invitation that a reply can mean, with what it asks about."""
+
+    invitation_id: str
+    members: tuple[Member, ...]
 
 
 def replies_page(
@@ -322,7 +325,7 @@ def replies_page(
             messages.c.number_sealed,
             messages.c.text,
             messages.c.satisfaction,
-            messages.c.invitation_id,
+            *_FITTING,
             work_owners.c.owner,
             work_owners.c.taken_at,
         )
@@ -330,6 +333,9 @@ def replies_page(
     )
     if cursor and _ID.fullmatch(cursor):
         query = query.where(messages.c.id > cursor)
+    found = list(connection.execute(query.limit(limit + 1)))
+    clear = _clear(connection, viewer, found[:limit])
+    members = _members(connection, viewer, set(clear.values()))
     rows = [
         ReplyLine(
             row.id,
@@ -337,39 +343,61 @@ def replies_page(
             _masked(keyring, row.number_sealed),
             mask_words(row.text),
             Satisfaction(row.satisfaction) if row.satisfaction is not None else None,
-            row.invitation_id,
+            Fit(clear[row.id], tuple(members.get(clear[row.id], ()))) if row.id in clear else None,
             row.owner,
             row.taken_at,
         )
-        for row in connection.execute(query.limit(limit + 1))
+        for row in found[:limit]
     ]
-    return WorkPage(rows[:limit], rows[limit - 1].id if len(rows) > limit else None)
+    return WorkPage(rows, rows[-1].id if len(found) > limit else None)
 
 
-def letters_page(connection: Connection, viewer: Viewer, cursor: str | None, limit: int) -> WorkPage:
-    """Dead letters, with their evaluations."""
-    query = (
-        _letters(viewer)
-        .with_only_columns(
-            outbox.c.evaluation_id,
-            outbox.c.created_at,
-            outbox.c.reason,
-            evaluations.c.subject_id,
-            evaluations.c.subject_kind,
-            evaluations.c.project_no,
-            evaluations.c.assess_number,
-            evaluations.c.satisfaction,
-            evaluations.c.origin,
-            evaluations.c.channel,
-            evaluations.c.assess_time,
-            evaluations.c.dept_code,
-            evaluations.c.dept_name,
-            work_owners.c.owner,
-            work_owners.c.taken_at,
-        )
-        .outerjoin(work_owners, _owned(WorkKind.LETTER, outbox.c.evaluation_id))
+_FITTING = (messages.c.invitation_id, messages.c.number_hash, messages.c.queue_note)
+
+
+def _clear(connection: Connection, viewer: Viewer, replies: Sequence[Any]) -> dict[str, str]:
+    """By a reply's id the one invitation that it can mean: that it was understood to mean; else the only one among
+    those of its number and those with its code, whoever may see those. Not one that the viewer may not see."""
+    given = load_given(connection, {row.number_hash for row in replies if row.number_hash is not None})
+    clear: dict[str, str] = {}
+    for row in replies:
+        ids = {row.invitation_id}
+        if row.invitation_id is None:
+            ids = {one.plain.invitation_id for one in given.get(row.number_hash, ())}
+            ids |= set(_ID.findall(row.queue_note or ""))
+        if len(ids) == 1:
+            [clear[row.id]] = ids
+    if not clear:
+        return {}
+    theirs = set(
+        connection.execute(
+            select(invitations.c.id).where(invitations.c.id.in_(set(clear.values())), visible(viewer, invitations))
+        ).scalars()
     )
-    return _paged(connection, query, cursor, limit, outbox.c.created_at, outbox.c.evaluation_id)
+    return {reply: invitation for reply, invitation in clear.items() if invitation in theirs}
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """A reply that somebody has ticked: who handled it before, if anybody did, and the one invitation it can mean."""
+
+    handled_at: datetime | None
+    handled_by: str | None
+    invitation_id: str | None
+
+
+def ticked_replies(connection: Connection, viewer: Viewer, ids: Sequence[str]) -> dict[str, Ticked]:
+    """Of these replies those that the viewer may see."""
+    rows = connection.execute(
+        select(messages.c.id, messages.c.handled_at, messages.c.handled_by, *_FITTING).where(
+            messages.c.id.in_(ids),
+            messages.c.direction == "in",
+            messages.c.queue.is_not(None),
+            visible(viewer, messages),
+        )
+    ).all()
+    clear = _clear(connection, viewer, rows)
+    return {row.id: Ticked(row.handled_at, row.handled_by, clear.get(row.id)) for row in rows}
 
 
 def _paged(

@@ -94,6 +94,8 @@ class Refusal(StrEnum):
     COUNTED = "counted"
     UNREADABLE = "unreadable"
     UNKNOWN_INVITATION = "unknown_invitation"
+    NOT_CLEAR = "not_clear"
+    """No invitation fits, or several do, or another one than was shown: somebody has to choose."""
     WITHDRAWN = "withdrawn"
     TOO_LATE = "too_late"
     RATED = "rated"

@@ -363,6 +363,7 @@ outbox = Table(
     Index("ix_outbox_due", "not_before", **_where("batch_id IS NULL AND state = 'waiting'")),
     Index("ix_outbox_held", "held_by", **_where("held_by IS NOT NULL")),
     Index("ix_outbox_batch_id", "batch_id", **_where("batch_id IS NOT NULL")),
+    Index("ix_outbox_waiting", "created_at", "evaluation_id", **_where("state = 'waiting'")),
     Index("ix_outbox_dead", "created_at", "evaluation_id", **_where("state = 'dead'")),
 )
 

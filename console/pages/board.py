@@ -57,11 +57,15 @@ def board_values(console: Console, sight: Sight, csrf: str = "", shown: int = SH
 
 
 def event_stream(
-    console: Console, request: Request, sight: Sight, may_look: Callable[[Connection], bool]
+    console: Console,
+    request: Request,
+    sight: Sight,
+    may_look: Callable[[Connection], bool],
+    session: bytes | None = None,
 ) -> StreamingResponse:
     """Server-sent events of a sight. A browser that comes back says where it was (Last-Event-ID)."""
     cursor = request.headers.get("last-event-id") or request.query_params.get("after")
-    events: AsyncIterator[bytes] = console.live.stream(sight, cursor, may_look)
+    events: AsyncIterator[bytes] = console.live.stream(sight, cursor, may_look, session)
     # A proxy that gathers would hold an event back (X-Accel-Buffering is nginx's word for it).
     return StreamingResponse(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
@@ -92,7 +96,7 @@ def routes(console: Console) -> APIRouter:
                 console.door.write(lambda unit: touch(unit, now, used))
             return True
 
-        return event_stream(console, request, Sight.of(me.viewer), may_look)
+        return event_stream(console, request, Sight.of(me.viewer), may_look, me.token_hash)
 
     @router.post("/board/seen")
     def seen(

@@ -80,15 +80,22 @@ def export_columns(texts: Catalogue) -> dict[str, str]:
 
 
 def write_export(
-    database: Database, keyring: Keyring, query: Query, form: ExportFormat, out: BinaryIO, *, page: int = _PAGE
+    database: Database,
+    keyring: Keyring,
+    query: Query,
+    form: ExportFormat,
+    out: BinaryIO,
+    *,
+    page: int = _PAGE,
+    folder: str | None = None,
 ) -> Done:
-    """Writes an export to `out`, which need not be seekable."""
+    """Writes an export to `out`, which need not be seekable. `folder`: for a sheet's files while it is made."""
     texts = Catalogue.load()
     reader = _Reader(database, keyring, query, texts, page)
     if form is ExportFormat.CSV:
         _write_csv(reader, out)
     else:
-        _write_xlsx(reader, out)
+        _write_xlsx(reader, out, folder)
     return Done(reader.rows, reader.ended)
 
 
@@ -203,9 +210,9 @@ def _write_csv(reader: _Reader, out: BinaryIO) -> None:
     out.write(buffer.getvalue().encode("utf-8", "replace"))
 
 
-def _write_xlsx(reader: _Reader, out: BinaryIO) -> None:
+def _write_xlsx(reader: _Reader, out: BinaryIO, within: str | None) -> None:
     # The sheet's rows go to a file of their own as they come; the whole is put together at the end.
-    with tempfile.TemporaryDirectory(prefix="huiyin-export-") as folder:
+    with tempfile.TemporaryDirectory(prefix="huiyin-export-", dir=within) as folder:
         path = f"{folder}/export.xlsx"
         book = xlsxwriter.Workbook(
             path,

@@ -5,7 +5,7 @@ Supervisors have all queues, departments the replies that belong to their own ca
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -13,6 +13,7 @@ from fastapi.responses import RedirectResponse
 from starlette.responses import Response
 
 from console.masking import bytes_hold_number, holds_number, mask_words
+from console.outbox import OutboxView, outbox_count, outbox_page
 from console.pages.shell import Console, Form, NavItem, Refused, Unavailable, query_string
 from console.queues import (
     QueueTools,
@@ -21,13 +22,13 @@ from console.queues import (
     deadlines_page,
     failure_reasons,
     failures_page,
-    letters_page,
     person_of,
     queue_counts,
     read_reply,
     replies_page,
     send_again,
     settles,
+    ticked_replies,
 )
 from console.sessions import Session
 from console.viewer import ConsoleRole
@@ -39,6 +40,7 @@ from intake.queue_work import (
     Did,
     Dismiss,
     Done,
+    Refusal,
     TakeWork,
     Taking,
     needs_note,
@@ -57,6 +59,7 @@ _ID = re.compile(r"[0-9a-f]{32}")
 _LONGEST_SOUGHT = 200
 _REREADS = 3
 _NOT_ASKED = frozenset({QueueReason.MISTAKEN})
+_DEEDS = frozenset({*Taking, "retry", "dismiss", "assign", "ask"})
 _WORK_ORDER = re.compile(r"[\w\-./#]{1,64}")
 _LISTS = {
     WorkKind.REPLY: "/queues/replies",
@@ -83,12 +86,18 @@ def routes(console: Console) -> APIRouter:
     @router.get("/queues")
     def overview(request: Request, me: Worker) -> Response:
         now = console.clock.now()
-        counts = console.read(lambda connection: queue_counts(connection, me.viewer, now))
+        counts, unsent = console.read(
+            lambda connection: (
+                queue_counts(connection, me.viewer, now),
+                outbox_count(connection, me.viewer, OutboxView.ALL, now) if me.viewer.role in _ALL else None,
+            )
+        )
         return console.page(
             request,
             "queues.html",
             here="queues",
             counts=counts,
+            unsent=unsent,
             all_queues=me.viewer.role in _ALL,
             actor=me.viewer.actor,
         )
@@ -114,6 +123,8 @@ def routes(console: Console) -> APIRouter:
             rows=page.rows,
             cursor=page.cursor,
             ways=ways_of(WorkKind.REPLY, reason),
+            assignable=reason in ASSIGNABLE,
+            askable=reason is not QueueReason.MISTAKEN,
             actor=me.viewer.actor,
             all_queues=me.viewer.role in _ALL,
             settles=settles(me.viewer),
@@ -129,9 +140,33 @@ def routes(console: Console) -> APIRouter:
         return letters_list(request, me)
 
     def letters_list(request: Request, me: Session, results: Sequence[Done] = (), status: int = 200) -> Response:
-        cursor = request.query_params.get("cursor")
-        page = console.read(lambda connection: letters_page(connection, me.viewer, cursor, _ROWS))
+        now, cursor = console.clock.now(), request.query_params.get("cursor")
+        page = console.read(lambda connection: outbox_page(connection, me.viewer, OutboxView.DEAD, now, cursor, _ROWS))
         return listed(request, me, "queue_letters.html", page, results, status)
+
+    @router.get("/queues/outbox")
+    def waiting(request: Request, me: Supervisor, view: str = OutboxView.ALL.value) -> Response:
+        """待推送: nothing is done here; what a person can do something about is among the letters."""
+        if view not in set(OutboxView) or view == OutboxView.DEAD:
+            raise Refused(404)
+        chosen, now = OutboxView(view), console.clock.now()
+        cursor = request.query_params.get("cursor")
+        page, counts = console.read(
+            lambda connection: (
+                outbox_page(connection, me.viewer, chosen, now, cursor, _ROWS),
+                {one: outbox_count(connection, me.viewer, one, now) for one in OutboxView},
+            )
+        )
+        return console.page(
+            request,
+            "queue_outbox.html",
+            here="queues",
+            view=chosen,
+            counts=counts,
+            rows=page.rows,
+            cursor=page.cursor,
+            onward=bool(cursor),
+        )
 
     @router.get("/queues/deadlines")
     def deadlines(request: Request, me: Supervisor) -> Response:
@@ -208,10 +243,31 @@ def routes(console: Console) -> APIRouter:
             if sent:
                 tools().wake_push()
             return [Done(one, Did.DONE if one in sent else Did.GONE) for one in ids]
+        if what in ("assign", "ask") and kind is WorkKind.REPLY:
+            return each_by_itself(me, ids, set(form.all("meant")), assign if what == "assign" else ask)
         if what == "dismiss" and kind in (WorkKind.REPLY, WorkKind.FAILURE) and form["how"] in set(HandledAs):
             how = HandledAs(form["how"])
             return console.submit(Dismiss(kind, ids, how, _words(kind, how, form["note"]), person, now))
         raise Refused(400)
+
+    def each_by_itself(
+        me: Session, ids: Sequence[str], meant: set[str], do: Callable[[Session, str, str], Done]
+    ) -> list[Done]:
+        """Replies are tied, or asked about, one after the other: each where exactly one invitation fits, and where that
+        is the one that the page has shown. Each is a small transaction of its own, and may come twice."""
+        found = console.read(lambda connection: ticked_replies(connection, me.viewer, ids))
+        results = []
+        for one in ids:
+            reply = found.get(one)
+            if reply is None:
+                results.append(Done(one, Did.GONE))
+            elif reply.handled_at is not None:
+                results.append(Done(one, Did.STALE, reply.handled_by, reply.handled_at))
+            elif reply.invitation_id is None or f"{one} {reply.invitation_id}" not in meant:
+                results.append(Done(one, Did.REFUSED, why=Refusal.NOT_CLEAR))
+            else:
+                results.append(do(me, one, reply.invitation_id))
+        return results
 
     def answered(kind: WorkKind, form: Form, me: Session, page: Any, query: dict[str, str]) -> Response:
         """The list again: after a redirect where all was done, else with what was not, and why."""
@@ -412,7 +468,9 @@ def _told(request: Request, results: Sequence[Done]) -> dict[str, Any]:
     return {
         "problem": getattr(request.state, "problem", ""),
         "done": int(done) if done.isascii() and done.isdecimal() and len(done) < 4 else 0,
-        "did": asked.get("did", "") if asked.get("did", "") in {*Taking, "retry", "dismiss"} else "dismiss",
+        "did": asked.get("did", "")
+        if asked.get("did", "") in {*Taking, "retry", "dismiss", "assign", "ask"}
+        else "dismiss",
         "was_done": len(results) - len(left),
         "left": [(*key, n) for key, n in counts.items()],
     }

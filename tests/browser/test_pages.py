@@ -35,6 +35,7 @@ PAGES = {
         "/queues",
         "/queues/replies?kind=unclear",
         "/queues/replies/{reply}",
+        "/queues/outbox",
         "/queues/letters",
         "/queues/deadlines",
         "/queues/failures",

@@ -248,9 +248,9 @@ def test_a_reader_too_slow_for_what_is_kept_is_told_so() -> None:
 
 
 def test_boards_of_one_sight_share_one_body(console: Console, browser: MakeBrowser, rate: Rate) -> None:
-    someone = browser(ConsoleRole.SUPERVISOR)
+    people = [browser(ConsoleRole.SUPERVISOR, f"ma{place}") for place in range(3)]
     with ExitStack() as opened:
-        streams = [opened.enter_context(Stream(someone)) for _ in range(20)]
+        streams = [opened.enter_context(Stream(people[place % 3])) for place in range(20)]
         for stream in streams:
             stream.next()
         assert console.live.streams == 20
@@ -388,6 +388,32 @@ def test_a_board_that_is_only_watched_stays_logged_in_for_as_long_as_a_session_l
 def test_watching_is_noted_well_before_a_session_is_idle(idle: int, every: float) -> None:
     rules = SessionRules(timedelta(minutes=idle), timedelta(hours=12))
     assert watching_touch(rules) == timedelta(minutes=every)
+
+
+def test_a_session_has_so_many_streams_and_the_oldest_ends_with_a_word(
+    console: Console, browser: MakeBrowser, rate: Rate
+) -> None:
+    ma, bai = browser(ConsoleRole.SUPERVISOR, "ma"), browser(ConsoleRole.SUPERVISOR, "bai")
+    with ExitStack() as opened:
+
+        def look(someone: Browser) -> Stream:
+            stream: Stream = opened.enter_context(Stream(someone))
+            stream.next()
+            return stream
+
+        other = look(bai)
+        streams = [look(ma) for _ in range(live.OF_A_SESSION)]
+        last = look(ma)
+        assert streams[0].next().kind == "crowded"
+        assert streams[0].raw() == b""
+        assert console.live.streams == live.OF_A_SESSION + 1
+        rated = rate("a")
+        for stream in (*streams[1:], last, other):
+            stream.until(rated)
+        streams[1].close()
+        last.close()
+    with Stream(ma) as again:
+        assert again.next().kind == "board"
 
 
 # ── trouble ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -546,6 +546,132 @@ def test_in_bulk_what_is_stale_is_told_and_the_rest_is_done(browser: MakeBrowser
     assert "已办结 1 项。" in bai.get(done.to).text
 
 
+def ticked(browser: Browser, reason: str, what: str, *ids: str) -> Page:
+    """What a browser sends of a list with several boxes ticked: what it shows beside the replies, too."""
+    page = f"/queues/replies?kind={reason}"
+    shown = browser.get(page)
+    meant = re.findall(r'name="meant" value="([^"]+)"', shown.text)
+    pairs = [("csrf", shown.hidden("csrf")), ("kind", reason), ("what", what)]
+    pairs += [("id", one) for one in ids] + [("meant", one) for one in meant]
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    return browser.ask("POST", "/queues/replies", urlencode(pairs).encode(), kind)
+
+
+def of_several(stand: Stand, count: int, **case: Any) -> list[str]:
+    """Unclear replies of several citizens, each to an invitation of its own."""
+    record, found = stand.record, []
+    for place in range(count):
+        raw = f"1380000010{place}"
+        record.invite(record.case(f"GD-{place}", **case), code=f"2{place}", raw=raw, clarified_at=START - DAY)
+        found.append(stand.waits(words(f"第{place}条"), raw=raw, code=f"2{place}"))
+    return found
+
+
+def test_in_bulk_replies_are_tied_where_one_invitation_fits(browser: MakeBrowser, stand: Stand) -> None:
+    record = stand.record
+    fits = of_several(stand, 3)
+    ma, bai = browser(SUPERVISOR, "ma"), browser(SUPERVISOR, "bai")
+    page = ma.get("/queues/replies?kind=unclear").text
+    assert page.count('name="meant"') == 3
+    assert "工单 GD-1 第 1 次办结" in page
+    do(bai, fits[1], what="take")
+    answer = ticked(ma, "unclear", "assign", *fits)
+    assert (answer.status, alert(answer)) == (409, "已处理 2 项，以下未处理： 1 项已由bai领取")
+    assert {row.text for row in record.rows(remarks)} == {"第0条", "第2条"}
+    assert [stand.message(one).handled_as for one in fits] == ["assigned", None, "assigned"]
+    again = ticked(ma, "unclear", "assign", fits[0])
+    assert (again.status, alert(again)) == (409, "以下未处理： 1 项已由ma处理")
+    done = ticked(bai, "unclear", "assign", fits[1])
+    assert "已归入 1 项" in bai.get(done.to).text
+    assert len(record.rows(remarks)) == 3
+    assert [line for line in stand.people() if line[1] == "reply.assigned"] == [
+        ("user:ma", "reply.assigned", "unclear comment"),
+        ("user:ma", "reply.assigned", "unclear comment"),
+        ("user:bai", "reply.assigned", "unclear comment"),
+    ]
+
+
+def test_in_bulk_a_level_counts_as_it_does_alone(browser: MakeBrowser, stand: Stand, woken: list[str]) -> None:
+    """A stranger's words to a code that one invitation has; whose code nobody has is told."""
+    record = stand.record
+    record.invite(record.case())
+    fits, lost = stand.waits(level(2)), stand.waits(level(1), code="99", raw="13900000008")
+    record.clock.turn(HOUR)
+    answer = ticked(browser(SUPERVISOR), "unmatched", "assign", fits, lost)
+    assert alert(answer) == "已处理 1 项，以下未处理： 1 项未处理：没有唯一对应的邀请，请打开查看后处理"
+    rating = record.one(evaluations)
+    assert (rating.satisfaction, rating.assess_time, woken) == (2, START, ["push"])
+    assert stand.message(lost).handled_at is None
+
+
+def test_in_bulk_each_invitation_is_asked_once_more(browser: MakeBrowser, stand: Stand) -> None:
+    fits = of_several(stand, 2)
+    record = stand.record
+    record.clock.turn(HOUR)
+    second = stand.waits(words("啊"), raw="13800000100", code="20")
+    answer = ticked(browser(SUPERVISOR), "unclear", "ask", *fits, second)
+    assert (answer.status, len(record.sent())) == (409, 2)
+    assert "已处理 2 项" in alert(answer)
+    assert "已人工追问过一次" in alert(answer)
+    assert [stand.message(one).handled_as for one in (*fits, second)] == ["asked", "asked", None]
+
+
+def test_in_bulk_nothing_is_done_that_was_not_shown(browser: MakeBrowser, stand: Stand) -> None:
+    """Another invitation fits by the time the form comes, or none was shown: somebody looks again."""
+    [message] = of_several(stand, 1)
+    other = stand.record.invite(stand.record.case("GD-7"), code="77", raw="13800000002")
+    ma = browser(SUPERVISOR)
+    fields = {"kind": "unclear", "what": "assign"}
+    for meant in ("", f"{message} {other}", f"{other} {message}"):
+        answer = send(ma, "/queues/replies", "/queues/replies?kind=unclear", message, **fields, meant=meant)
+        assert (answer.status, "没有唯一对应的邀请" in alert(answer)) == (409, True)
+    assert stand.message(message).handled_at is None
+
+
+def test_several_invitations_of_a_number_are_not_one(browser: MakeBrowser, stand: Stand) -> None:
+    record = stand.record
+    for place in range(2):
+        record.invite(record.case(f"GD-{place}"), code=f"3{place}", raw=CITIZEN)
+    message = stand.waits(words("好"), raw=CITIZEN, code="")
+    assert stand.message(message).queue == QueueReason.AMBIGUOUS.value
+    ma = browser(SUPERVISOR)
+    assert "不唯一" in ma.get("/queues/replies?kind=ambiguous").text
+    answer = ticked(ma, "ambiguous", "assign", message)
+    assert (answer.status, record.rows(remarks)) == (409, [])
+
+
+def test_in_bulk_a_department_ties_its_own_alone(browser: MakeBrowser, stand: Stand) -> None:
+    [foreign] = of_several(stand, 1, dept_code="Y")
+    [row] = stand.record.rows(messages, id=foreign)
+    them = browser(DEPARTMENT, depts=("X",))
+    own = stand.of_case(case_no="GD-X", dept_code="X")[0]
+    answer = send(
+        them, "/queues/replies", f"/queues/replies/{own}", foreign, kind="unclear", what="assign",
+        meant=f"{foreign} {row.invitation_id}",
+    )  # fmt: skip
+    assert (answer.status, "没有唯一" in alert(answer)) == (409, False)
+    assert stand.message(foreign).handled_at is None
+    assert ticked(them, "unclear", "assign", own).status == 303
+
+
+def test_a_mistaken_reply_cannot_be_tied_or_asked_about_in_bulk(browser: MakeBrowser, stand: Stand) -> None:
+    record = stand.record
+    invitation = record.invite(record.case())
+    record.reply(level(1))
+    record.clock.turn(timedelta(minutes=1))
+    message = stand.waits(level(5), raw=CITIZEN)
+    ma = browser(SUPERVISOR)
+    page = ma.get("/queues/replies?kind=mistaken").text
+    assert ('value="assign"' in page, 'value="ask"' in page) == (False, False)
+    for what in ("assign", "ask"):
+        answer = send(
+            ma, "/queues/replies", "/queues/replies?kind=mistaken", message, kind="mistaken", what=what,
+            meant=f"{message} {invitation}",
+        )  # fmt: skip
+        assert (answer.status, "这类待办不能这样处理" in alert(answer)) == (409, True)
+    assert record.one(evaluations).satisfaction == 1
+
+
 @pytest.mark.parametrize(
     ("how", "note", "said"),
     [

@@ -44,6 +44,7 @@
       if (told.day !== board.dataset.day) beginDay();
     });
     source.addEventListener("stalled", () => tell("stalled"));
+    source.addEventListener("crowded", () => { close(); tell("crowded"); });
     for (const name of ["reload", "over"]) source.addEventListener(name, () => { close(); location.reload(); });
     source.onerror = () => {
       tell("lost");
