@@ -21,7 +21,7 @@ from models.terms import Channel, Origin, Satisfaction, SubjectKind
 __all__ = ["levels_by_day", "levels_by_hour", "reason_address", "reasons_given", "responses", "satisfactions"]
 
 _RATINGS = "/ratings"
-_UNTOLD = "未注明"
+_UNTOLD, _NO_TEAM = "未注明", "未分班组"
 _NO_REASON = "未说明原因"
 _WORST_FIRST = tuple(reversed(Satisfaction))
 Named = Callable[[str], str]
@@ -124,7 +124,8 @@ def _place(key: str, period: Period, by: str, part: Slice, named: Named) -> tupl
         span = period_of(key)
         return span_label(span), span, part
     told: dict[str, Any] = {by: Channel(key) if by == By.CHANNEL else key}
-    return named(key) if key else _UNTOLD, period, replace(part, **told)
+    label = named(key) if key else _NO_TEAM if by == "team" else _UNTOLD
+    return label, period, replace(part, **told)
 
 
 def _rate(label: str, rate: Rate, address: str) -> Bar:
