@@ -130,7 +130,9 @@ def _place(key: str, period: Period, by: str, part: Slice, named: Named) -> tupl
         span = period_of(key)
         return span_label(span), span, part
     told: dict[str, Any] = {by: Channel(key) if by == By.CHANNEL else key}
-    return named(key) if key else Catalogue.load()("trends.untold"), period, replace(part, **told)
+    texts = Catalogue.load()
+    label = named(key) if key else texts("trends.no_team" if by == "team" else "trends.untold")
+    return label, period, replace(part, **told)
 
 
 def _rate(label: str, rate: Rate, address: str) -> Bar:

@@ -32,6 +32,8 @@ PAGES = {
         "/trends",
         "/trends?by=agent",
         "/trends?by=reason",
+        "/trends?by=team",
+        "/asked?what=asked",
         "/queues",
         "/queues/replies?kind=unclear",
         "/queues/replies/{reply}",

@@ -9,9 +9,11 @@ from html import unescape
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import Connection
 
 import console.asked as asked_module
+from config.values import Address
 from console.asked import (
     COUNTED,
     AskedFilters,
@@ -22,14 +24,23 @@ from console.asked import (
     count_asked,
     read_asked_filters,
 )
+from console.charts import Charts
 from console.figures import WHOLE, By, Figures, Period, Sight, Slice, statistics
 from console.formulas import Counts
+from console.pages.app import mount_pages
+from console.pages.shell import Console
+from console.passwords import Passwords
 from console.ratings import Problem
 from console.viewer import ConsoleRole, Viewer
+from models.clock import TurnedClock
 from models.database import Database
+from models.door import Door
+from models.privacy import Keyring
 from models.terms import Channel, SubjectKind
+from server.health import HealthServer
 from tests.console.asked_rows import AGENTS, AREAS, DEPTS, QUEUES, TEAMS, fill_asked
-from tests.console.site import MakeBrowser
+from tests.console.browser import Browser
+from tests.console.site import PASSWORD, QUICK, RULES, MakeBrowser, MakeUser
 from tests.moments import START
 
 TODAY = START.date()
@@ -242,6 +253,33 @@ def test_an_address_is_read_as_it_was_written() -> None:
     assert (filters.what, filters.part.channel, filters.part.hour) == (What.RESPONDED, Channel.SMS, 9)
     assert (filters.part.agent, filters.part.queue, filters.part.team) == ("00&42", "", "二班 & 夜班")
     assert read_asked_filters(parse_qsl(filters.query(), keep_blank_values=True), TODAY)[0] == filters
+
+
+@pytest.mark.parametrize("path", ["/reports/day?date=2026-11-16", "/reports/quarter?q=2026Q4"])
+def test_a_report_has_charts_whose_bars_are_links(
+    database: Database, door: Door, keyring: Keyring, clock: TurnedClock, user: MakeUser, path: str
+) -> None:
+    fill_asked(database, 150, days=4)
+    charts = Charts(seconds=60)
+    console = Console(door, keyring, clock, RULES, "临夏州12345", Passwords(QUICK), charts=charts)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    mount_pages(app, console)
+    server = HealthServer(app, Address("127.0.0.1", 0), "console.listen")
+    server.start()
+    try:
+        someone = Browser(server.address)
+        someone.log_in(user("ma", ConsoleRole.SUPERVISOR), PASSWORD)
+        page = someone.get(path).text
+    finally:
+        server.stop()
+        charts.close()
+    pictures = re.findall(r'<figure class="card picture"><figcaption>(.*?)</figcaption>(.*?)</figure>', page, re.S)
+    first = "分时段评价" if "day" in path else "按日评价"
+    assert [title for title, _ in pictures][:2] == [f"{first}，来电", f"{first}，工单"]
+    assert {"满意率，部门，工单", "满意率，班组，来电"} <= {title for title, _ in pictures}
+    assert all(re.search(r'<a href="/(ratings|asked)\?', picture) for _, picture in pictures)
+    assert len(page.encode()) < 150 * 1024
+    assert " style=" not in page
 
 
 @pytest.mark.parametrize("who", [ConsoleRole.SUPERVISOR, ConsoleRole.DEPARTMENT])
