@@ -489,9 +489,9 @@ def test_a_slow_answer_is_told_and_then_everything_comes_again(
         return look(self, *arguments)
 
     monkeypatch.setattr(LiveBoards, "_look", slow)
-    monkeypatch.setattr(live, "STALL", 0.1)
     with Stream(browser(ConsoleRole.SUPERVISOR)) as stream:
         whole = stream.next().data["parts"]
+        monkeypatch.setattr(live, "STALL", 0.1)
         answers.clear()
         assert stream.next().kind == "stalled"
         answers.set()
