@@ -28,14 +28,13 @@ from models.database import Database
 from models.door import Door
 from models.privacy import Keyring
 from models.tables import cases, evaluations
-from tests.console.browser import Browser
-from tests.console.exported import in_the_audit, read_csv, read_xlsx
+from tests.console.exported import ask, in_the_audit, read_csv, read_xlsx
 from tests.console.record_rows import fill, naive
 from tests.console.site import QUICK, RULES, MakeBrowser, Record
 from tests.moments import START
 
 SUPERVISOR = Viewer("ma", ConsoleRole.SUPERVISOR)
-FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "=cmd|' /C calc'!A0", " =1+1")
+FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "=cmd|' /C calc'!A0", " =1+1", "\n1", "＝1+1", "＠x")
 
 
 @pytest.fixture
@@ -167,22 +166,6 @@ def test_rows_that_come_in_meanwhile_are_in_it_once_or_not_at_all(database: Data
 
 
 # ── by the page ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def ask(someone: Browser, query: str = "", **fields: str) -> tuple[int, dict[str, str], bytes]:
-    """The export's form, and whatever came."""
-    csrf = someone.get("/ratings").hidden("csrf")
-    body = urlencode({"csrf": csrf, "query": query, "format": "csv", **fields}).encode()
-    connection = http.client.HTTPConnection(someone.address.host, someone.address.port, timeout=60)
-    try:
-        cookies = "; ".join(f"{name}={value}" for name, value in someone.cookies.items())
-        kind = "application/x-www-form-urlencoded"
-        connection.request("POST", "/ratings/export", body, {"Cookie": cookies, "Content-Type": kind})
-        answer = connection.getresponse()
-        headers = {name.lower(): value for name, value in answer.getheaders()}
-        return answer.status, headers, answer.read()
-    finally:
-        connection.close()
 
 
 def test_a_page_is_exported_and_stands_in_the_audit_twice(
