@@ -8,6 +8,8 @@ Rules kept here:
   at in the index where they stand in it, else in the rows. Of these a page looks at `SCAN` at most, or at
   `SCAN_BY_TIME` neighbours where only time leads: it may then hold less than asked for and still have a next one.
 * What nobody has seen is looked for among the bad ratings, whose index holds every other filter.
+* Of the last four digits many calls and cases may be found: a page looks at the newest `TAIL_MOST` of them, in its
+  order, and goes on with the older ones when these are all shown. It says where the others begin: nothing is left out.
 * By level is level after level, each in the order of time; so it is as quick as a filter by level.
 * A 班组 is the agents that the directory has in it now.
 * What the centre did not adopt (不予采纳) is in no figure: `counted` leaves it out, or shows it alone.
@@ -38,6 +40,7 @@ from models.terms import Adoption, Channel, Origin, Satisfaction, SubjectKind
 __all__ = [
     "COUNTED",
     "DEFAULT_DAYS",
+    "FOUND_MOST",
     "SCAN",
     "SCAN_BY_TIME",
     "SCAN_UNSEEN",
@@ -65,7 +68,9 @@ SCAN_BY_TIME = 10_000
 SCAN_UNSEEN = 300
 """The same where for each row it is looked up whether somebody has seen it."""
 TAIL_MOST = 300
-"""Calls and cases of one tail that a page looks at, newest first."""
+"""Calls and cases of one tail that a page looks at, the newest that were not looked at yet."""
+FOUND_MOST = 50
+"""Calls and cases that a search by number or tail finds, newest first, rated or not."""
 COUNTED = 500
 """Up to here the rows of a view are counted."""
 _LONGEST = 200
@@ -79,7 +84,7 @@ _LATEST = timedelta(days=60)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_DAY, _LAST_DAY = date(2000, 1, 1), date(2199, 12, 31)
 _ID = re.compile(r"[0-9a-f]{32}")
-_CURSOR = re.compile(r"([0-5])\.(\d{1,18})\.([0-9a-f]{32})", re.A)
+_CURSOR = re.compile(r"([0-5])\.(\d{1,18})\.([0-9a-f]{32})(?:\.([0-9a-f]{32}))?", re.A)
 _TAIL = re.compile(r"\d{4}", re.A)
 _CODE = re.compile(r"[0-9A-Za-z]{1,16}", re.A)
 _CITIZEN = (Channel.KEYPAD, Channel.SMS)
@@ -344,11 +349,22 @@ class Listed:
 @dataclass(frozen=True, slots=True)
 class RatingsPage:
     """`cursor`: of the next page; None: there is none. `looked_to`: what is older (newer) was not looked at, though the
-    page is not full."""
+    page is not full. `subjects_from`: of the tail's calls and cases older ones than this come on later pages."""
 
     rows: list[Listed]
     cursor: str | None
     looked_to: datetime | None
+    subjects_from: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Subjects:
+    """Some calls and cases whose rows are looked for. `below`: they are found again below this id, whatever comes in
+    meanwhile; `rest`: older ones than this are left; None: there are none."""
+
+    ids: Sequence[str]
+    below: str | None = None
+    rest: str | None = None
 
 
 def _equal(column: ColumnElement[Any], value: str) -> list[ColumnElement[bool]]:
@@ -360,7 +376,7 @@ def _plan(
     viewer: Viewer,
     filters: RatingFilters,
     levels: Sequence[Satisfaction],
-    tail: bytes | None,
+    subjects: _Subjects | None,
     most: int | None = None,
 ) -> _Plan:
     inside: list[ColumnElement[bool]] = []
@@ -409,7 +425,8 @@ def _plan(
     }
     scan = SCAN
     leads: Sequence[ColumnElement[bool]]
-    if filters.number or tail is not None:
+    if subjects is not None or filters.number:
+        of = _subjects_of_number(filters.number) if subjects is None else subjects.ids
         if filters.unseen:
             inside += [e.effective, e.origin == Origin.CITIZEN.value]  # the tail leads, not the bad ratings
         outside += [
@@ -417,7 +434,7 @@ def _plan(
             e.channel.in_([one.value for one in channels]),
         ]
         outside += [or_(*each) for each in named.values()]
-        return _Plan([e.subject_id.in_(_subjects(filters, tail))], inside, outside, 0)
+        return _Plan([e.subject_id.in_(of)], inside, outside, 0)
     if filters.unseen:
         # The index of the bad ratings holds whatever else is asked for.
         if len(levels) == 1:
@@ -480,16 +497,25 @@ def _with_reason(code: str) -> ColumnElement[bool]:
     return ("," + e.reasons + ",").contains(f",{code},", autoescape=True)
 
 
-def _subjects(filters: RatingFilters, tail: bytes | None) -> Any:
-    """The subjects of a number, a tail, or both."""
-    of_number = _subjects_of_number(filters.number) if filters.number else None
+def _subjects_of(
+    connection: Connection, filters: RatingFilters, tail: bytes | None, below: str | None = None
+) -> _Subjects | None:
+    """The calls and cases of a tail (and a number): the newest, or the newest `below` an id. None: no tail is asked."""
     if tail is None:
-        return of_number
-    of_tail = subjects_of_tail(tail, filters.end)
-    if of_number is None:
-        return of_tail
-    tailed = of_tail.subquery("tailed")
-    return select(tailed.c.subject_id).where(tailed.c.subject_id.in_(of_number))
+        return None
+    if filters.number:
+        of_number = _subjects_of_number(filters.number)
+        both = union_all(
+            *(
+                select(table.c.subject_id).where(table.c.number_tail == tail, table.c.subject_id.in_(of_number))
+                for table in (calls, cases)
+            )
+        )
+        return _Subjects(sorted(set(connection.execute(both).scalars())))
+    ids = list(connection.execute(subjects_of_tail(tail, filters.end, below=below)).scalars())
+    if not ids:
+        return _Subjects(ids)
+    return _Subjects(ids, below or f"{int(ids[0], 16) + 1:032x}", ids[-1] if len(ids) == TAIL_MOST else None)
 
 
 def _subjects_of_number(number: str) -> Any:
@@ -509,18 +535,26 @@ def _subjects_of_number(number: str) -> Any:
     return select(union_all(*found).subquery().c.subject_id)
 
 
-def subjects_of_tail(tail: bytes, end: datetime | None = None, most: int = TAIL_MOST) -> Select[Any]:
-    """The newest calls and cases of a tail that were there before `end` (their ids sort by time)."""
+def subjects_of_tail(tail: bytes, end: datetime | None = None, *, below: str | None = None) -> Select[Any]:
+    """The newest calls and cases of a tail that were there before `end` and are older than `below` (their ids sort by
+    time), newest first."""
+    if end is not None:
+        ceiling = f"{int((end + _LATEST).timestamp() * 1000):012x}" + "0" * 20
+        below = ceiling if below is None else min(below, ceiling)
     parts = []
     for table in (calls, cases):
         statement = select(table.c.subject_id).where(table.c.number_tail == tail)
-        if end is not None:
-            floor = f"{int((end + _LATEST).timestamp() * 1000):012x}" + "0" * 20
-            statement = statement.where(table.c.subject_id < floor)
-        limited = statement.order_by(table.c.subject_id.desc()).limit(most).subquery()
+        if below is not None:
+            statement = statement.where(table.c.subject_id < below)
+        limited = statement.order_by(table.c.subject_id.desc()).limit(TAIL_MOST).subquery()
         parts.append(select(limited.c.subject_id))
     both = union_all(*parts).subquery("of_tail")
-    return select(both.c.subject_id).order_by(both.c.subject_id.desc()).limit(most)
+    return select(both.c.subject_id).order_by(both.c.subject_id.desc()).limit(TAIL_MOST)
+
+
+def _moment_of(subject_id: str) -> datetime:
+    """When a call or case came in: its id begins with it."""
+    return datetime.fromtimestamp(int(subject_id[:12], 16) / 1000, UTC)
 
 
 def _behind(place: _Place, newest: bool) -> list[ColumnElement[bool]]:
@@ -634,18 +668,18 @@ def position_cursor(level: int, at: datetime | None, row_id: str) -> str:
     return f"{level}.{(at - _EPOCH) // timedelta(microseconds=1)}.{row_id}"
 
 
-def _read_cursor(cursor: str | None) -> tuple[int, _Place] | None:
-    """A cursor that is none of ours is the beginning."""
+def _read_cursor(cursor: str | None) -> tuple[tuple[int, _Place] | None, str | None]:
+    """A place, and below which id its calls and cases are. A cursor that is none of ours is the beginning."""
     match = _CURSOR.fullmatch(cursor or "")
     if match is None:
-        return None
+        return None, None
     level, micros = int(match[1]), int(match[2])
     if micros == 0:
-        return level, _Place(None)
+        return (level, _Place(None)), match[4]
     try:
-        return level, _Place(_EPOCH + timedelta(microseconds=micros), match[3])
+        return (level, _Place(_EPOCH + timedelta(microseconds=micros), match[3])), match[4]
     except OverflowError:
-        return None
+        return None, None
 
 
 def _levels(filters: RatingFilters) -> list[Satisfaction]:
@@ -670,14 +704,15 @@ def ratings_page(
         scan: look at so many rows instead, where time does not matter (an export).
         named: with the numbers and titles of calls and cases.
     """
-    begun = _read_cursor(cursor)
     rows: list[Any] = []
     reached: tuple[int, _Place] | None = None
     if not viewer.sees_record:
         return RatingsPage([], None, None)
+    begun, below = _read_cursor(cursor)
+    subjects = _subjects_of(connection, filters, tail, below)
     if not filters.sort.by_level:
         newest = filters.sort is Sort.NEWEST
-        plan = _plan(viewer, filters, _levels(filters), tail, scan)
+        plan = _plan(viewer, filters, _levels(filters), subjects, scan)
         _plan_alike(connection, plan)
         place = begun[1] if begun is not None and begun[0] == 0 else _Place(None)
         rows, frontier = _scan(connection, plan, place, newest, limit + 1)
@@ -686,11 +721,11 @@ def ratings_page(
         levels = _levels(filters)
         place = _Place(None)
         if filters.number or tail is not None:
-            return _few_by_level(connection, viewer, filters, begun, limit, tail, named=named)
+            return _few_by_level(connection, viewer, filters, begun, limit, subjects, named=named)
         if begun is not None and (level := begun[0]) in levels:
             levels, place = levels[levels.index(Satisfaction(level)) :], begun[1]
         for level in levels:
-            plan = _plan(viewer, filters, (level,), tail, scan)
+            plan = _plan(viewer, filters, (level,), subjects, scan)
             _plan_alike(connection, plan)
             some, frontier = _scan(connection, plan, place, True, limit + 1 - len(rows))
             rows += some
@@ -708,9 +743,30 @@ def ratings_page(
     elif reached is not None:
         next_cursor = position_cursor(reached[0], reached[1].at, reached[1].id)
         looked_to = reached[1].at
+    return _page_of(connection, viewer, rows, next_cursor, subjects, looked_to, named=named)
+
+
+def _page_of(
+    connection: Connection,
+    viewer: Viewer,
+    rows: Sequence[Any],
+    cursor: str | None,
+    subjects: _Subjects | None,
+    looked_to: datetime | None = None,
+    *,
+    named: bool,
+) -> RatingsPage:
+    """The page of these rows; where all rows of these calls and cases are shown it goes on with older ones."""
     names = _names(connection, viewer, rows) if named else {}
     listed = [Listed(row, *names.get(row.subject_id, (row.project_no, None))) for row in rows]
-    return RatingsPage(listed, next_cursor, looked_to)
+    if subjects is None:
+        return RatingsPage(listed, cursor, looked_to)
+    below, rest = subjects.below, subjects.rest
+    if cursor is None and rest is not None:
+        cursor, below = position_cursor(0, None, ""), rest
+    if cursor is not None and below is not None:
+        cursor = f"{cursor}.{below}"
+    return RatingsPage(listed, cursor, looked_to, None if rest is None else _moment_of(rest))
 
 
 def _few_by_level(
@@ -719,12 +775,12 @@ def _few_by_level(
     filters: RatingFilters,
     begun: tuple[int, _Place] | None,
     limit: int,
-    tail: bytes | None,
+    subjects: _Subjects | None,
     *,
     named: bool,
 ) -> RatingsPage:
     """By level, of the few rows of a number or a tail: in one go."""
-    plan = _plan(viewer, filters, _levels(filters), tail)
+    plan = _plan(viewer, filters, _levels(filters), subjects)
     _plan_alike(connection, plan)
     best = filters.sort is Sort.BEST
     few, conditions = _few(plan)
@@ -740,8 +796,7 @@ def _few_by_level(
     if len(rows) > limit:
         rows = rows[:limit]
         cursor = position_cursor(rows[-1].satisfaction, rows[-1].assess_time, rows[-1].id)
-    names = _names(connection, viewer, rows) if named else {}
-    return RatingsPage([Listed(row, *names.get(row.subject_id, (row.project_no, None))) for row in rows], cursor, None)
+    return _page_of(connection, viewer, rows, cursor, subjects, named=named)
 
 
 def _names(connection: Connection, viewer: Viewer, rows: Iterable[Any]) -> dict[str, tuple[str, str | None]]:
@@ -771,7 +826,7 @@ def count_ratings(
         return 0
     if tail is not None:
         return None
-    plan = _plan(viewer, filters, _levels(filters), tail)
+    plan = _plan(viewer, filters, _levels(filters), None)
     _plan_alike(connection, plan)
     if not plan.scan:
         some = list_statement(plan, _Place(None), True, COUNTED + 1).subquery()
@@ -812,7 +867,7 @@ class Found:
 
 
 def find_subjects(
-    connection: Connection, viewer: Viewer, number: str, tail: bytes | None = None, most: int = 50
+    connection: Connection, viewer: Viewer, number: str, tail: bytes | None = None, most: int = FOUND_MOST
 ) -> list[Found]:
     """The calls and cases of a number (case number, call id) or a tail, newest first, rated or not."""
     if not viewer.sees_record:

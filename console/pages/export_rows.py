@@ -4,7 +4,8 @@ Rules kept here:
 
 * The rows are those of the list with the same filters (console/ratings.py), read in pages, each in a transaction of its
   own; each row is in it once, whatever is stored meanwhile.
-* A text is never a formula: in a sheet it is a string; in CSV an apostrophe stands before =, +, -, @, tab and return.
+* A text is never a formula: in a sheet it is a string; in CSV an apostrophe stands before =, +, -, @, their full-width
+  forms, which a Chinese spreadsheet takes for the same, tab and the ends of a line.
 * Numbers are masked unless `full` says otherwise (whoever sets it has asked why); what citizens wrote always is.
 * A limit that is reached is told in the last line.
 """
@@ -43,7 +44,7 @@ _SCAN = 20_000
 _LONGEST = 32_000
 """Characters in a cell; a sheet takes 32,767."""
 _COPIED = 256 * 1024
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\u2212")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\u2212")
 """With the minus sign; those of full width, and small ones, are these after NFKC."""
 _WIDTHS = {"number": 24, "title": 30, "comment": 40, "reasons": 24, "time": 20, "dept_name": 22, "id": 34}
 Cell = str | int | None

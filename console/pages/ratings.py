@@ -14,6 +14,7 @@ from console.masking import mask_words
 from console.pages.shell import Console, NavItem
 from console.ratings import (
     COUNTED,
+    FOUND_MOST,
     Found,
     Problem,
     RatingFilters,
@@ -125,7 +126,7 @@ def routes(console: Console) -> APIRouter:
             if getattr(filters, name) == "" and name in params
         }
         cursor = params.get("cursor")
-        shown: dict[str, Any] = {"page": RatingsPage([], None, None), "count": None, "waiting": []}
+        shown: dict[str, Any] = {"page": RatingsPage([], None, None), "count": None, "waiting": [], "of_newest": None}
         if not wrong:
             shown = console.read(lambda connection: _look(console, connection, viewer, filters, cursor))
         names = console.read(console.directory.names)
@@ -169,7 +170,7 @@ def routes(console: Console) -> APIRouter:
             found=found,
             names=names,
             words_of=mask_words,
-            most=50,
+            most=FOUND_MOST,
         )
 
     return router
@@ -184,8 +185,10 @@ def _look(
     if not cursor:
         count = len(page.rows) if page.cursor is None else count_ratings(connection, viewer, filters, tail=tail)
     waiting: list[Found] = []
+    of_newest = None
     if (filters.number or filters.tail) and not cursor:
         # What was looked for and is not rated yet is not a row of the list, and must not look as if it did not exist.
         found = find_subjects(connection, viewer, filters.number, tail if not filters.number else None)
         waiting = [one for one in found if one.satisfaction is None]
-    return {"page": page, "count": count, "waiting": waiting}
+        of_newest = len(found) if len(found) >= FOUND_MOST else None
+    return {"page": page, "count": count, "waiting": waiting, "of_newest": of_newest}

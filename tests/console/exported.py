@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import http.client
 import io
 from typing import Any
+from urllib.parse import urlencode
 
 import openpyxl
 from sqlalchemy import select
@@ -12,8 +14,9 @@ from sqlalchemy import select
 from console.pages.catalogue import Catalogue
 from models.database import Database
 from models.tables import audit
+from tests.console.browser import Browser
 
-__all__ = ["in_the_audit", "read_csv", "read_xlsx"]
+__all__ = ["ask", "in_the_audit", "read_csv", "read_xlsx"]
 
 HEADINGS = Catalogue.load().table("column")
 BOM = b"\xef\xbb\xbf"
@@ -39,3 +42,19 @@ def in_the_audit(database: Database) -> list[tuple[str, str]]:
     with database.read_engine.connect() as connection:
         statement = select(audit).where(audit.c.action.like("ratings.%")).order_by(audit.c.id)
         return [(row.action, row.detail) for row in connection.execute(statement)]
+
+
+def ask(someone: Browser, query: str = "", **fields: str) -> tuple[int, dict[str, str], bytes]:
+    """The export's form, and whatever came."""
+    csrf = someone.get("/ratings").hidden("csrf")
+    body = urlencode({"csrf": csrf, "query": query, "format": "csv", **fields}).encode()
+    connection = http.client.HTTPConnection(someone.address.host, someone.address.port, timeout=60)
+    try:
+        cookies = "; ".join(f"{name}={value}" for name, value in someone.cookies.items())
+        kind = "application/x-www-form-urlencoded"
+        connection.request("POST", "/ratings/export", body, {"Cookie": cookies, "Content-Type": kind})
+        answer = connection.getresponse()
+        headers = {name.lower(): value for name, value in answer.getheaders()}
+        return answer.status, headers, answer.read()
+    finally:
+        connection.close()

