@@ -84,7 +84,7 @@ class ConsoleLoad:
         boards: open at once. ratings: a second, of which one in ten is bad; then all of them.
         seconds: of each half of a round, with and without.
         rows: of an export.
-        every: of the addresses of pairs and of sorted filters only each so many-th.
+        every: of pairs, their addresses and those of sorted filters only each so many-th; above 1 two values of each.
     """
 
     sqlite: int = 1_000_000
@@ -318,6 +318,8 @@ class Console:
     def _pages(self, site: Site) -> None:
         load = self.load
         values, ranges = self._values(), self._ranges()
+        if load.every > 1:
+            values = {name: some[:2] for name, some in values.items()}
         far = ("two years ago", "three years")
         self._kept("board", ["/"], site, BOARD_MS)
         self._kept("ratings, no filter", ["/ratings"], site, PAGE_MS)
@@ -337,7 +339,7 @@ class Console:
         self._kept("ratings, further pages", self._further(site, values, ranges["three years"]), site, PAGE_MS)
         pairs: list[Pages] = []
         names = [name for name in values if name != "hour"]
-        for first, second in list(itertools.combinations(names, 2))[:: min(load.every, 5)]:
+        for first, second in list(itertools.combinations(names, 2))[:: load.every]:
             pair = [
                 _ratings(*one)
                 for one in itertools.product(values[first][:3], values[second][:3], ({}, ranges["three years"]))
@@ -438,7 +440,7 @@ class Console:
     ) -> list[str]:
         """Addresses of pages behind the first one, each found by the link of the one before."""
         found = []
-        steps = 2 if self.load.requests < 10 else 10
+        steps = 10 if self.load.every == 1 else 1
         for some, sort in itertools.product(
             ({}, *(one[0] for one in values.values() if "hour" not in one[0])), ("", "worst")
         ):
