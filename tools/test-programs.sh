@@ -5,7 +5,7 @@
 # ${XDG_CACHE_HOME:-~/.cache}/huiyin/node-smpp and …/node-axe.
 #
 #   tools/test-programs.sh             sipp, mmdebstrap, strace, libfaketime, PostgreSQL, Chromium with a Chinese font,
-#                                      node with smpp and axe-core
+#                                      Poppler, node with smpp and axe-core
 #   tools/test-programs.sh --prompts   also espeak-ng and sox, which only making voice prompts needs
 #   tools/test-programs.sh --check     install nothing, say what is missing
 #
@@ -45,6 +45,7 @@ there() {
         postgresql) command -v initdb || ls /usr/lib/postgresql/*/bin/initdb ;;
         chromium) command -v chromium ;;
         fonts-wqy-microhei) [ -n "$(fc-list :lang=zh-cn)" ] || [ -e /usr/share/fonts/truetype/wqy/wqy-microhei.ttc ] ;;
+        poppler-utils) command -v pdftotext ;;
         nodejs) command -v node && { command -v npm || { there smpp && there axe; }; } ;;
         smpp | axe) cmp -s "$cache/node-$1/.pins" "$(pins "$1")/package-lock.json" ;;
         espeak-ng) command -v espeak-ng ;;
@@ -54,7 +55,8 @@ there() {
 
 missing() {
     local package
-    for package in sip-tester mmdebstrap strace faketime postgresql chromium fonts-wqy-microhei nodejs smpp axe \
+    for package in sip-tester mmdebstrap strace faketime postgresql chromium fonts-wqy-microhei poppler-utils \
+        nodejs smpp axe \
         ${prompts:+espeak-ng sox}; do
         there "$package" || printf '%s ' "$package"
     done

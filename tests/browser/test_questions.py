@@ -96,7 +96,7 @@ def test_what_has_not_reached_the_centre(asker: Asker) -> None:
     waits = rows.filter(has_text=f"H{LATE.key}")
     expect(waits).to_have_count(1)
     expect(waits).to_contain_text("推送出错，等待重试")
-    expect(waits).to_contain_text("好差评系统出错（HTTP 503）")
+    expect(waits).to_contain_text("好差评系统返回 HTTP 503")
     asker.click(page.get_by_role("link", name=re.compile(r"推送失败 \d")))
     letter = rows.filter(has_text=REFUSED)
     expect(letter).to_have_count(1)
