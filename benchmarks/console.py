@@ -699,7 +699,7 @@ class _Export(threading.Thread):
             while some := answer.read(1 << 18):
                 self.bytes += len(some)
                 if self._csv:
-                    self.rows += some.count(b"\r\n")
+                    self.rows += some.count(b"\n")
         except (OSError, http.client.HTTPException) as error:
             self.error = type(error).__name__
         finally:
