@@ -12,6 +12,7 @@ Rules kept here:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,7 +22,7 @@ from sqlalchemy import ColumnElement, Table, and_, false, or_, select, true
 
 from models.tables import calls, cases, evaluations, invitation_members, invitations, messages, ratings
 
-__all__ = ["ConsoleRole", "Viewer", "may_see", "narrowed", "visible"]
+__all__ = ["ConsoleRole", "Viewer", "may_see", "narrowed", "read_codes", "stored_codes", "visible"]
 
 
 class ConsoleRole(StrEnum):
@@ -61,6 +62,16 @@ class Viewer:
     @property
     def sees_all(self) -> bool:
         return self.sees_record and not self.depts and not self.areas
+
+
+def stored_codes(codes: Sequence[str]) -> str | None:
+    """Departments or areas as users and tokens are stored with them; None: all."""
+    return json.dumps(list(codes)) if codes else None
+
+
+def read_codes(stored: str | None) -> tuple[str, ...]:
+    """And back."""
+    return tuple(json.loads(stored or "[]"))
 
 
 def narrowed(

@@ -102,19 +102,17 @@ def routes(console: Console) -> APIRouter:
                 queue_counts(connection, me.viewer, now),
             )
         )
-        return console.page(
+        return listed(
             request,
+            me,
             "queue_replies.html",
-            status=status,
-            here="queues",
+            page,
+            results,
+            status,
             reason=reason,
             counts=counts,
-            rows=page.rows,
-            cursor=page.cursor,
             ways=ways_of(WorkKind.REPLY, reason),
-            actor=me.viewer.actor,
             all_queues=me.viewer.role in _ALL,
-            **_told(request, results),
         )
 
     @router.get("/queues/replies")
@@ -182,6 +180,7 @@ def routes(console: Console) -> APIRouter:
             here="queues",
             rows=page.rows,
             cursor=page.cursor,
+            begun=bool(request.query_params.get("cursor")),
             actor=me.viewer.actor,
             **_told(request, results),
             **more,
