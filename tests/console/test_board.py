@@ -141,6 +141,27 @@ def test_what_people_look_after_is_counted_as_they_may_see_it(
     assert mine
 
 
+def test_a_department_is_led_to_nothing_that_it_may_not_see(browser: MakeBrowser, bad: Any, database: Database) -> None:
+    """Letters, deadlines and failures are the supervisors'; a department's board has neither their links nor counts."""
+    bad("mine", dept=A, case_no="GD-1", closed=True)
+    with database.write_engine.begin() as connection:
+        connection.execute(update(cases).values(provisional=True))
+        connection.execute(update(outbox).values(state="dead"))
+    for role, depts, theirs in (
+        (ConsoleRole.SUPERVISOR, (), {"/queues/letters", "/queues/deadlines", "/queues/failures"}),
+        (ConsoleRole.DEPARTMENT, (A,), set()),
+    ):
+        someone = browser(role, depts=depts)
+        links: set[str] = set()
+        for path in ("/", "/queues", "/ratings", "/trends", "/reports/day"):
+            found = re.findall(r'href="(/[^"]*)"', someone.get(path).text)
+            links |= {unescape(link) for link in found if not link.startswith("/static/")}
+        assert {link for link in links if re.match("/queues/(letters|deadlines|failures)", link)} == theirs
+        one_each = {link.partition("?")[0]: link for link in links}
+        assert len(one_each) > 8
+        assert {link: someone.get(link).status for link in one_each.values()} == dict.fromkeys(one_each.values(), 200)
+
+
 def test_the_machinery(database: Database, door: Door, intake: Intake, bad: Any, clock: TurnedClock) -> None:
     bad()
     beats = [LinkBeat(f"node-{place}", "mobile", LinkWord.UP, START) for place in (1, 2)]
