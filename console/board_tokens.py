@@ -6,7 +6,6 @@ The same rules as for the API's tokens (console/tokens.py): 32 random bytes, sho
 from __future__ import annotations
 
 import hashlib
-import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 from sqlalchemy import insert, select, update
 
 from console.auditing import Action, Executes, note
-from console.viewer import ConsoleRole, Viewer
+from console.viewer import ConsoleRole, Viewer, read_codes, stored_codes
 from models.errors import StoreError
 from models.ids import new_id
 from models.tables import board_tokens
@@ -75,8 +74,8 @@ def add_board_token(
         raise BoardTokenExists(f"a wall screen named {name} is in use; revoke it first")
     values = {
         "secret_hash": _hash(secret),
-        "depts": json.dumps(list(depts)) if depts else None,
-        "areas": json.dumps(list(areas)) if areas else None,
+        "depts": stored_codes(depts),
+        "areas": stored_codes(areas),
         "created_at": now,
         "revoked_at": None,
     }
@@ -120,8 +119,8 @@ def list_board_tokens(executes: Executes) -> list[BoardToken]:
 def _token(row: Any) -> BoardToken:
     return BoardToken(
         row.name,
-        tuple(json.loads(row.depts or "[]")),
-        tuple(json.loads(row.areas or "[]")),
+        read_codes(row.depts),
+        read_codes(row.areas),
         row.created_at,
         row.revoked_at,
     )

@@ -5,7 +5,6 @@ Every function takes a connection or a command's unit of work, so that the comma
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any
 from sqlalchemy import delete, func, insert, select, update
 
 from console.auditing import Action, Executes, note
-from console.viewer import ConsoleRole, Viewer
+from console.viewer import ConsoleRole, Viewer, read_codes, stored_codes
 from models.errors import StoreError
 from models.ids import new_id
 from models.tables import sessions, users
@@ -88,8 +87,8 @@ def user_of(row: Any) -> User:
         row.id,
         row.name,
         ConsoleRole(row.role),
-        tuple(json.loads(row.depts or "[]")),
-        tuple(json.loads(row.areas or "[]")),
+        read_codes(row.depts),
+        read_codes(row.areas),
         row.must_change,
         row.created_at,
         row.password_changed_at,
@@ -154,8 +153,8 @@ def add_user(
             name=name,
             password_hash=password_hash,
             role=role.value,
-            depts=json.dumps(list(depts)) if depts else None,
-            areas=json.dumps(list(areas)) if areas else None,
+            depts=stored_codes(depts),
+            areas=stored_codes(areas),
             must_change=must_change,
             created_at=now,
             password_changed_at=now,

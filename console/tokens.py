@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import re
 import secrets
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from enum import StrEnum
 from sqlalchemy import Connection, insert, select, update
 
 from console.auditing import Action, Executes, note
+from console.viewer import read_codes, stored_codes
 from models.errors import StoreError
 from models.ids import new_id
 from models.tables import api_tokens
@@ -99,8 +99,8 @@ def add_token(
     values = {
         "scope": scope.value,
         "secret_hash": _hash(secret),
-        "depts": json.dumps(list(depts)) if depts else None,
-        "areas": json.dumps(list(areas)) if areas else None,
+        "depts": stored_codes(depts),
+        "areas": stored_codes(areas),
         "created_at": now,
         "revoked_at": None,
     }
@@ -134,8 +134,8 @@ def _token(row: object) -> Token:
         values["id"],
         values["name"],
         Scope(values["scope"]),
-        tuple(json.loads(values["depts"] or "[]")),
-        tuple(json.loads(values["areas"] or "[]")),
+        read_codes(values["depts"]),
+        read_codes(values["areas"]),
         values["created_at"],
         values["revoked_at"],
     )

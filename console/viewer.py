@@ -12,6 +12,7 @@ Rules kept here:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,7 +22,17 @@ from sqlalchemy import ColumnElement, Table, and_, false, func, or_, select, tru
 
 from models.tables import calls, cases, evaluations, invitation_members, invitations, messages, ratings
 
-__all__ = ["ConsoleRole", "Viewer", "may_see", "narrowed", "visible", "visible_among", "wholly_visible"]
+__all__ = [
+    "ConsoleRole",
+    "Viewer",
+    "may_see",
+    "narrowed",
+    "read_codes",
+    "stored_codes",
+    "visible",
+    "visible_among",
+    "wholly_visible",
+]
 
 
 class ConsoleRole(StrEnum):
@@ -61,6 +72,16 @@ class Viewer:
     @property
     def sees_all(self) -> bool:
         return self.sees_record and not self.depts and not self.areas
+
+
+def stored_codes(codes: Sequence[str]) -> str | None:
+    """Departments or areas as users and tokens are stored with them; None: all."""
+    return json.dumps(list(codes)) if codes else None
+
+
+def read_codes(stored: str | None) -> tuple[str, ...]:
+    """And back."""
+    return tuple(json.loads(stored or "[]"))
 
 
 def narrowed(

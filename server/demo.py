@@ -359,7 +359,8 @@ class _Demo:
         levels = "　".join(f"{level.chinese} {self._levels[level]}" for level in Satisfaction if self._levels[level])
         _say("")
         _say(
-            f"共 {self._over} 个来电，{rated} 个评价（{levels or '无'}），好差评系统已收到 {rated - len(self._waiting)} 个。"
+            f"共 {self._over} 个来电，{rated} 个评价（{levels or '无'}），"
+            f"好差评系统已收到 {rated - len(self._waiting)} 个。"
         )
         if self._sms is not None:
             sms = self._sms

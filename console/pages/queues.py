@@ -113,22 +113,20 @@ def routes(console: Console) -> APIRouter:
                 queue_counts(connection, me.viewer, now),
             )
         )
-        return console.page(
+        return listed(
             request,
+            me,
             "queue_replies.html",
-            status=status,
-            here="queues",
+            page,
+            results,
+            status,
             reason=reason,
             counts=counts,
-            rows=page.rows,
-            cursor=page.cursor,
             ways=ways_of(WorkKind.REPLY, reason),
             assignable=reason in ASSIGNABLE,
             askable=reason is not QueueReason.MISTAKEN,
-            actor=me.viewer.actor,
             all_queues=me.viewer.role in _ALL,
             settles=settles(me.viewer),
-            **_told(request, results),
         )
 
     @router.get("/queues/replies")
@@ -220,6 +218,7 @@ def routes(console: Console) -> APIRouter:
             here="queues",
             rows=page.rows,
             cursor=page.cursor,
+            begun=bool(request.query_params.get("cursor")),
             actor=me.viewer.actor,
             **_told(request, results),
             **more,

@@ -28,7 +28,7 @@ from models.database import Database
 from models.door import Door
 from models.ids import new_id
 from models.privacy import Keyring
-from models.tables import evaluations, outbox, seen
+from models.tables import cases, evaluations, outbox, seen
 from models.terms import Satisfaction
 from tests.console.browser import Browser
 from tests.console.site import Audited, MakeBrowser
@@ -126,7 +126,28 @@ def test_a_board_counts_no_more_than_it_shows(
             monkeypatch.setattr(module, "MOST", 2)
         found = read_machinery(connection, START, rules, days)
         assert (found.waiting, found.dead) == (3, 1)
-    assert "<dd>2 以上" in browser(ConsoleRole.SUPERVISOR).get("/").text
+    assert ">2 以上<" in browser(ConsoleRole.SUPERVISOR).get("/").text
+
+
+def test_a_department_is_led_to_nothing_that_it_may_not_see(browser: MakeBrowser, bad: Any, database: Database) -> None:
+    """Letters, deadlines and failures are the supervisors'; a department's board has neither their links nor counts."""
+    bad("mine", dept=A, case_no="GD-1", closed=True)
+    with database.write_engine.begin() as connection:
+        connection.execute(update(cases).values(provisional=True))
+        connection.execute(update(outbox).values(state="dead"))
+    for role, depts, theirs in (
+        (ConsoleRole.SUPERVISOR, (), {"/queues/letters", "/queues/deadlines", "/queues/failures"}),
+        (ConsoleRole.DEPARTMENT, (A,), set()),
+    ):
+        someone = browser(role, depts=depts)
+        links: set[str] = set()
+        for path in ("/", "/queues", "/ratings", "/trends", "/reports/day"):
+            found = re.findall(r'href="(/[^"]*)"', someone.get(path).text)
+            links |= {unescape(link) for link in found if not link.startswith("/static/")}
+        assert {link for link in links if re.match("/queues/(letters|deadlines|failures)", link)} == theirs
+        one_each = {link.partition("?")[0]: link for link in links}
+        assert len(one_each) > 8
+        assert {link: someone.get(link).status for link in one_each.values()} == dict.fromkeys(one_each.values(), 200)
 
 
 def test_the_machinery(database: Database, door: Door, intake: Intake, bad: Any, clock: TurnedClock) -> None:

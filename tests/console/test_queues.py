@@ -375,6 +375,7 @@ def test_a_list_goes_on_behind_its_last_row(browser: MakeBrowser, stand: Stand) 
     shown = [re.findall(r'href="/queues/replies/([0-9a-f]{32})"', page.text) for page in (first, second)]
     assert (len(shown[0]), shown[0] + shown[1]) == (50, sent)
     assert 'rel="next"' not in second.text
+    assert ("第一页" in first.text, "第一页" in second.text) == (False, True)
 
 
 def test_counts_are_those_of_the_viewer(database: Database, stand: Stand) -> None:
