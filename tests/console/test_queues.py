@@ -641,18 +641,25 @@ def test_several_invitations_of_a_number_are_not_one(browser: MakeBrowser, stand
     assert (answer.status, record.rows(remarks)) == (409, [])
 
 
-def test_in_bulk_a_department_ties_its_own_alone(browser: MakeBrowser, stand: Stand) -> None:
+def test_in_bulk_a_department_asks_its_own_alone_and_ties_nothing(browser: MakeBrowser, stand: Stand) -> None:
+    """What a reply was is said by a supervisor."""
     [foreign] = of_several(stand, 1, dept_code="Y")
     [row] = stand.record.rows(messages, id=foreign)
     them = browser(DEPARTMENT, depts=("X",))
     own = stand.of_case(case_no="GD-X", dept_code="X")[0]
-    answer = send(
-        them, "/queues/replies", f"/queues/replies/{own}", foreign, kind="unclear", what="assign",
-        meant=f"{foreign} {row.invitation_id}",
-    )  # fmt: skip
-    assert (answer.status, "没有唯一" in alert(answer)) == (409, False)
-    assert stand.message(foreign).handled_at is None
-    assert ticked(them, "unclear", "assign", own).status == 303
+    page = them.get("/queues/replies?kind=unclear").text
+    assert 'value="ask"' in page
+    assert 'value="assign"' not in page
+    for what in ("assign", "ask"):
+        answer = send(
+            them, "/queues/replies", f"/queues/replies/{own}", foreign, kind="unclear", what=what,
+            meant=f"{foreign} {row.invitation_id}",
+        )  # fmt: skip
+        assert (answer.status, "没有唯一" in alert(answer)) == (409, False)
+    assert ticked(them, "unclear", "assign", own).status == 409
+    assert (stand.message(foreign).handled_at, stand.message(own).handled_at) == (None, None)
+    assert ticked(them, "unclear", "ask", own).status == 303
+    assert stand.message(own).handled_as == "asked"
 
 
 def test_a_mistaken_reply_cannot_be_tied_or_asked_about_in_bulk(browser: MakeBrowser, stand: Stand) -> None:
