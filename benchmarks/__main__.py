@@ -12,11 +12,11 @@ import resource
 import sys
 from datetime import UTC, datetime
 
-from benchmarks import compare, layers, push, report, sms, sweeps, waiting
+from benchmarks import compare, console, layers, push, report, sms, sweeps, waiting
 from benchmarks.contenders import CONTENDERS, PROFILED, WAITING, machine, versions
 from benchmarks.process import BenchError, choose_cores
 
-PARTS = ("cpu", "waiting", "push", "sms", "open", "replies", "sweeps", "profile")
+PARTS = ("cpu", "waiting", "push", "sms", "open", "replies", "sweeps", "console", "profile")
 
 
 def tell(line: str) -> None:
@@ -33,7 +33,8 @@ def main() -> int:
         "--crowd",
         type=int,
         metavar="COUNT",
-        help="open invitations beside which the sweeps are measured, at most (PostgreSQL; SQLite: a tenth)",
+        help="open invitations beside which the sweeps are measured, and evaluations beside which the console is, at"
+        " most (PostgreSQL; SQLite: a tenth)",
     )
     parser.add_argument("--no-write", action="store_true", help="leave docs/performance.md as it is")
     options = parser.parse_args()
@@ -50,6 +51,7 @@ def main() -> int:
         outcome.left_out.append("This machine has one core: server and generator shared it, the figures are rough.")
     outcome.sms_load = sms_load = sms.QUICK if options.quick else sms.SmsLoad()
     outcome.sweep_load = sweep_load = sweeps.load_of(quick=options.quick, crowd=options.crowd)
+    outcome.console_load = console_load = console.load_of(quick=options.quick, crowd=options.crowd)
     senders = []
     for client in sms.SMS_CLIENTS:
         if why := client.missing():
@@ -83,6 +85,10 @@ def main() -> int:
             if lacking := sweeps.postgres_missing():
                 outcome.left_out.append(f"sweeps on PostgreSQL: {lacking}")
             outcome.sweeps = sweeps.measure(sweep_load, cores, tell)
+        if "console" in parts:
+            if lacking := console.postgres_missing():
+                outcome.left_out.append(f"the console on PostgreSQL: {lacking}")
+            outcome.console = console.measure(console_load, cores, tell)
         if "profile" in parts:
             if why := layers.missing():
                 outcome.left_out.append(why)

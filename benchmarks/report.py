@@ -19,6 +19,7 @@ from benchmarks.process import ROOT, percentile
 
 if TYPE_CHECKING:
     from benchmarks.compare import Figures, Load
+    from benchmarks.console import ConsoleFigures, ConsoleLoad
     from benchmarks.layers import Profile
     from benchmarks.push import Push
     from benchmarks.sms import Commits, Cost, OpenInvitations, Replies, SmsFigures, SmsLoad
@@ -40,6 +41,10 @@ TICK_MS_LIMIT = 20.0
 TICK_BUFFERS_LIMIT = 20
 DUE_LIMIT = 0.3
 MORE_RESIDENT_MIB_LIMIT = 16.0
+FILL_MINUTES_LIMIT = 15.0
+BOARDS_LIMIT = 0.10
+"""Of a core."""
+EXPORT_MS_LIMIT = 10.0
 
 
 @dataclass(slots=True)
@@ -61,6 +66,8 @@ class Outcome:
     commits: Commits | None = None
     sweep_load: SweepLoad | None = None
     sweeps: list[SweepFigures] = field(default_factory=list)
+    console_load: ConsoleLoad | None = None
+    console: list[ConsoleFigures] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
 
@@ -353,6 +360,94 @@ def resident(outcome: Outcome) -> str:
     return table(head, rows)
 
 
+def console_fill(outcome: Outcome) -> str:
+    """How long it takes to make the record, and how large it is."""
+    rows = []
+    for kind in outcome.console:
+        minutes = kind.filled.seconds / 60
+        rows.append(
+            (
+                kind.title,
+                f"{kind.filled.count:,}",
+                f"{kind.filled.rows:,}",
+                f"{minutes:.1f}",
+                verdict(minutes, FILL_MINUTES_LIMIT),
+                f"{kind.filled.size_mb:,.0f}",
+            )
+        )
+    head = ("Record", "evaluations", "rows in all", "minutes", f"at most {FILL_MINUTES_LIMIT:g}", "MB")
+    return table(head, rows)
+
+
+def console_pages(kind: ConsoleFigures) -> str:
+    """What a page takes, of each filter the slowest value."""
+    rows = []
+    for one in kind.pages:
+        limit = f"{one.limit:g}" if one.limit else ""
+        met = verdict(one.p95, one.limit) if one.limit else ""
+        rows.append(
+            (one.title, f"`{one.slowest}`", f"{one.addresses:,}", f"{one.p50:.0f}", f"{one.p95:.0f}", limit, met)
+        )
+    head = (f"{kind.title}: page", "the slowest", "of addresses", "p50 ms", "p95 ms", "at most", "target")
+    return table(head, rows, left=2)
+
+
+def console_boards(outcome: Outcome) -> str:
+    """What open boards cost the serving process."""
+    rows = []
+    for kind in outcome.console:
+        for one in kind.boards:
+            rows.append(
+                (
+                    f"{kind.title}, {one.boards} boards, {one.ratings:g} ratings/s, {one.title}",
+                    f"{median(one.beside):.1%}",
+                    f"{median(one.without):.1%}",
+                    f"{one.more:.1%}",
+                    verdict(one.more, BOARDS_LIMIT),
+                    f"{median(one.updates):.2f}",
+                    f"{median(one.kib):,.0f}",
+                )
+            )
+    head = (
+        "Live boards",
+        "of a core with",
+        "without",
+        "more",
+        f"at most {BOARDS_LIMIT:.0%}",
+        "updates/s a board",
+        "KiB/s of all",
+    )
+    return table(head, rows)
+
+
+def console_exports(outcome: Outcome) -> str:
+    """What a call feels of an export."""
+    rows = []
+    for kind in outcome.console:
+        for one in kind.exports:
+            rows.append(
+                (
+                    f"{kind.title}, {one.form}",
+                    f"{median(one.beside):.1f}",
+                    f"{median(one.without):.1f}",
+                    f"{one.more:.1f}",
+                    verdict(one.more, EXPORT_MS_LIMIT),
+                    f"{one.seconds:.0f}",
+                    f"{one.megabytes:,.0f}",
+                )
+            )
+    head = (
+        "Export",
+        "a call's p99 ms with",
+        "without",
+        "more",
+        f"at most {EXPORT_MS_LIMIT:g}",
+        "seconds of the export",
+        "MB",
+    )
+    return table(head, rows)
+
+
 def profiles(outcome: Outcome) -> str:
     """Where the time goes, a table by layer and one by function for each profiled server."""
     parts = []
@@ -433,6 +528,22 @@ def render(outcome: Outcome) -> str:
             f"each kind, sweep and bare SQL in turn. {sizes}.\n\n"
             + "\n\n".join((idle_ticks(outcome), due_work(outcome), resident(outcome)))
         )
+    console_load = outcome.console_load
+    if outcome.console and console_load is not None:
+        parts.append(
+            "### The console\n\n"
+            f"p95 of {console_load.requests} requests, of a pair of filters {console_load.pair_requests}, of the "
+            f"slowest of the addresses; {console_load.rounds} rounds of {console_load.seconds:g} s with and without "
+            f"boards, and with and without an export of {console_load.rows:,} rows.\n\n"
+            + "\n\n".join(
+                (
+                    console_fill(outcome),
+                    *(console_pages(kind) for kind in outcome.console),
+                    console_boards(outcome),
+                    console_exports(outcome),
+                )
+            )
+        )
     if outcome.profiles:
         parts.append("### Where the time goes\n\n" + profiles(outcome))
     if outcome.left_out:
@@ -455,6 +566,7 @@ _TITLES = (
     "Many open invitations",
     "Replies stored before they are answered",
     "What time makes happen",
+    "The console",
     "Where the time goes",
     "Not measured",
 )

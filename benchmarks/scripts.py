@@ -55,4 +55,21 @@ RATING = Script(
 )
 """Huiyin's real dialogue at its longest without a mistake: 非常不满意, then the first reason."""
 
-SCRIPTS: dict[str, Script] = {script.name: script for script in (FIXED, RATING)}
+GOOD = Script(
+    name="good",
+    keys=("1",),
+    verbs=(
+        "ANSWER",
+        "EXEC",
+        "GET VARIABLE",
+        "WAIT FOR DIGIT",
+        "SET VARIABLE",
+        "SET VARIABLE",
+        "SET VARIABLE",
+        "STREAM FILE",
+    ),
+    variables={"HUIYIN_OUTCOME": "rated", "HUIYIN_SATISFACTION": "5", "HUIYIN_EVALUATION": "[0-9a-f-]{32,36}"},
+)
+"""The same where the caller is content: 非常满意, and nobody asks why."""
+
+SCRIPTS: dict[str, Script] = {script.name: script for script in (FIXED, RATING, GOOD)}

@@ -26,6 +26,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from config.profile import AnswerRule
+from models.push_faults import PushFault
 from models.terms import Verdict
 
 __all__ = [
@@ -122,16 +123,16 @@ def read_answer(answer: Answer, members: Sequence[str], rule: AnswerRule, now: d
     if 200 <= status < 300:
         return _read_results(answer.body, members, rule)
     if status in (401, 403):
-        return Pause(f"HTTP {status}: the centre refuses our signature or our access; check centre.secret")
+        return Pause(PushFault.NO_ACCESS.told(status=status))
     if status == 429:
-        return Retry("HTTP 429: the centre asks for less", retry_after(answer, now), everyone=True)
+        return Retry(PushFault.ASKS_FOR_LESS.told(status=status), retry_after(answer, now), everyone=True)
     if status == 408 or status >= 500:
-        return Retry(f"HTTP {status}", retry_after(answer, now))
+        return Retry(PushFault.HTTP.told(status=status), retry_after(answer, now))
     if 400 <= status < 500:
         if len(members) > 1:
-            return Split(f"HTTP {status}")
+            return Split(PushFault.HTTP.told(status=status))
         return Settle({members[0]: _refusal(answer, rule)})
-    return Retry(f"HTTP {status}: not an answer of a centre; check centre.url")
+    return Retry(PushFault.NO_CENTRE.told(status=status))
 
 
 def _refusal(answer: Answer, rule: AnswerRule) -> Word:
@@ -139,14 +140,15 @@ def _refusal(answer: Answer, rule: AnswerRule) -> Word:
     text = _clean(answer.body.decode("utf-8", "replace"))
     if any(mark in text for mark in rule.duplicate_reasons):
         return Word(Verdict.DUPLICATE)
-    return Word(Verdict.REJECTED, f"HTTP {answer.status} {text}".strip())
+    fault = PushFault.RECORD_REFUSED if text else PushFault.HTTP
+    return Word(Verdict.REJECTED, fault.told(status=answer.status, words=text))
 
 
 def _read_results(body: bytes, members: Sequence[str], rule: AnswerRule) -> Settle | Retry:
     content = _json(body)
     results = content.get(rule.list) if isinstance(content, dict) else None
     if not isinstance(results, list):
-        return Retry("the answer holds no list of results")
+        return Retry(PushFault.NO_RESULTS.told())
     exactly = frozenset(members)
     loosely: dict[str, str] | None = None
     verdicts = _verdicts(rule)
@@ -181,7 +183,7 @@ def _note(found: _Findings, member: str, verdict: Verdict, reason: Any, rule: An
     said = found.words.get(member)
     if said is not None and (said.verdict is Verdict.REJECTED) != (verdict is Verdict.REJECTED):
         found.contradicted.add(member)
-    found.words[member] = Word(verdict, (text or "no reason given") if verdict is Verdict.REJECTED else None)
+    found.words[member] = Word(verdict, (text or PushFault.NO_REASON.told()) if verdict is Verdict.REJECTED else None)
 
 
 def _verdicts(rule: AnswerRule) -> dict[str, Verdict]:

@@ -34,6 +34,7 @@ from centre.answers import Answer
 from centre.signing import headers
 from config.profile import Profile
 from models.clock import Clock
+from models.push_faults import PushFault
 
 __all__ = ["ANSWER_MOST", "CentreClient", "NoAnswer", "Reactor", "Timer"]
 
@@ -151,7 +152,7 @@ class CentreClient:
             raise
         except Exception as error:
             if late:
-                raise NoAnswer(f"no answer within {self._timeout:g} s") from None
+                raise NoAnswer(PushFault.NO_ANSWER.told(seconds=f"{self._timeout:g}")) from None
             if isinstance(error, CancelledError):
                 raise
             raise _no_answer(error) from error
@@ -163,15 +164,15 @@ class CentreClient:
 
 def _no_answer(error: Exception) -> NoAnswer:
     if isinstance(error, ConnectionRefusedError):
-        return NoAnswer("connection refused")
+        return NoAnswer(PushFault.NOT_CONNECTED.told())
     if isinstance(error, DNSLookupError):
-        return NoAnswer("the name of centre.url is not known here")
+        return NoAnswer(PushFault.NAME_UNKNOWN.told())
     if isinstance(error, ConnectError):
-        return NoAnswer(f"no connection: {type(error).__name__}")
+        return NoAnswer(PushFault.NO_CONNECTION.told(kind=type(error).__name__))
     if isinstance(error, ResponseFailed):
         kinds = ", ".join(sorted({type(reason.value).__name__ for reason in error.reasons}))
-        return NoAnswer(f"connection lost before the whole answer: {kinds}")
-    return NoAnswer(f"request failed: {type(error).__name__}")
+        return NoAnswer(PushFault.CONNECTION_LOST.told(kind=kinds))
+    return NoAnswer(PushFault.REQUEST_FAILED.told(kind=type(error).__name__))
 
 
 def _header(response: IResponse, name: bytes) -> str | None:
@@ -220,7 +221,7 @@ class _Collector(TwistedProtocol):
             self._parts.append(data)
         elif not self.done.called:
             self._parts.clear()
-            self.done.errback(NoAnswer(f"the answer is longer than {ANSWER_MOST} bytes"))
+            self.done.errback(NoAnswer(PushFault.TOO_LONG.told(most=ANSWER_MOST)))
             self._hang_up()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802

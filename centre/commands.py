@@ -45,6 +45,7 @@ from centre.payload import EvaluationRow, Mapper, Unmappable
 from centre.retry import Backoff
 from models.door import Bulk, Many, Priority, Unit
 from models.ids import new_id
+from models.push_faults import PushFault
 from models.tables import evaluations, outbox, push_batches, push_members
 from models.terms import BatchState, OutboxState, Verdict
 
@@ -218,12 +219,12 @@ def _read(found: Iterable[Row[Any]]) -> _Found:
     for values in map(tuple[Any, ...], found):
         own_id = _id(values[0])
         if values[1] is None:
-            unfit.append((own_id, "its evaluation is not in the database"))
+            unfit.append((own_id, PushFault.NO_EVALUATION.told()))
             continue
         try:
             assess_time = _time(values[4])
         except (ValueError, TypeError, AttributeError):
-            unfit.append((own_id, "its assess_time in the database cannot be read"))
+            unfit.append((own_id, PushFault.NO_TIME.told()))
             continue
         rows.append(EvaluationRow._make((own_id, values[2], values[3], assess_time, *values[5:])))
     return _Found(rows, unfit)

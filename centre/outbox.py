@@ -17,7 +17,7 @@ from centre.commands import recall_batches
 from models.door import Unit
 from models.ids import new_id
 from models.tables import audit, meta, outbox, push_batches
-from models.terms import OutboxState
+from models.terms import AuditAction, OutboxState
 
 __all__ = ["PROBE", "Backlog", "OutboxEntry", "Retried", "backlog", "outbox_list", "retry"]
 
@@ -112,7 +112,8 @@ def retry(
             .values(state=OutboxState.WAITING, reason=None, batch_id=None, held_by=None, tries=0, not_before=now),
             [{"letter": letter.evaluation_id} for letter in letters],
         )
-        note(connection, now, actor, "push.retry", [(letter.subject_id, letter.evaluation_id) for letter in letters])
+        sent = [(letter.subject_id, letter.evaluation_id) for letter in letters]
+        note(connection, now, actor, AuditAction.PUSH_RETRIED, sent)
     batches = recall_batches(connection, now) if evaluation_ids is None else 0
     mark = new_id()
     if connection.execute(update(meta).where(meta.c.key == PROBE).values(value=mark)).rowcount == 0:
@@ -121,7 +122,11 @@ def retry(
 
 
 def note(
-    connection: Connection | Unit, now: datetime, actor: str, action: str, evaluations: Sequence[tuple[str, str]]
+    connection: Connection | Unit,
+    now: datetime,
+    actor: str,
+    action: AuditAction,
+    evaluations: Sequence[tuple[str, str]],
 ) -> None:
     """One line of the audit for each evaluation: (subject id, evaluation id)."""
     lines = [
@@ -129,7 +134,7 @@ def note(
             "id": new_id(),
             "at": now,
             "actor": actor,
-            "action": action,
+            "action": action.value,
             "subject_id": subject_id,
             "detail": json.dumps({"evaluation": evaluation_id}),
         }

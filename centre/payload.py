@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, cast
 from zoneinfo import ZoneInfo
 
 from config.profile import FieldRule, Profile, Source, Unknown
+from models.push_faults import PushFault
 from models.terms import Channel, Origin, Satisfaction
 
 __all__ = ["EvaluationRow", "Mapper", "Site", "Unmappable"]
@@ -95,7 +96,7 @@ class Mapper:
             records = ["{" + "".join([write(row) for write in writers])[:-1] + "}" for row in rows]
             return "".join((self._head, ",".join(records), "]}")).encode()
         except (ValueError, TypeError, AttributeError, KeyError) as error:
-            raise Unmappable(f"cannot be mapped with this profile: {type(error).__name__}") from error
+            raise Unmappable(PushFault.UNMAPPABLE.told(kind=type(error).__name__)) from error
 
     def sort_out(self, rows: Sequence[EvaluationRow]) -> tuple[list[EvaluationRow], list[tuple[EvaluationRow, str]]]:
         """The rows that can be mapped, and the others with why; for a batch whose `body` failed."""

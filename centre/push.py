@@ -58,6 +58,7 @@ from models.clock import Clock
 from models.door import Command, Door
 from models.errors import DoorClosed
 from models.futures import Wakeups
+from models.push_faults import PushFault
 from models.tables import meta, outbox, push_batches
 
 __all__ = ["POLL", "PushStatistics", "Pusher"]
@@ -383,7 +384,7 @@ class Pusher:
         try:
             answer = await sending
         except (NoAnswer, CancelledError) as failure:
-            return None if self._cut else Retry(str(failure) or "the request was cancelled")
+            return None if self._cut else Retry(str(failure) or PushFault.CANCELLED.told())
         finally:
             del self._on_the_way[batch.id]
             self.statistics.in_flight = len(self._on_the_way)

@@ -32,7 +32,7 @@ from models.door import Door, Unit
 from models.errors import StoreError
 from models.futures import Wakeups
 from models.tables import evaluations, meta, outbox
-from models.terms import Actor, OutboxState
+from models.terms import Actor, AuditAction, OutboxState
 
 __all__ = ["Comparison", "DailyReconciliation", "Ours", "ReconcileFailed", "Report", "compare", "due_days", "reconcile"]
 
@@ -226,7 +226,7 @@ def _putting_back(ids: Sequence[str], now: datetime, actor: str) -> Callable[[Un
                 .values(pushed_at=None, centre_status=None)
             )
         if rows:
-            note(unit, now, actor, "push.put_back", [(row.subject_id, row.id) for row in rows])
+            note(unit, now, actor, AuditAction.PUSH_PUT_BACK, [(row.subject_id, row.id) for row in rows])
         return [row.id for row in rows]
 
     return put_back

@@ -35,7 +35,7 @@ from starlette.types import Scope as AsgiScope
 
 from console.figures import By, Period, Sight, shown_row, statistics
 from console.formulas import LEAST
-from console.limits import BODY_BYTES, BODY_SECONDS, RateLimit
+from console.limits import BODY_BYTES, BODY_SECONDS, RateLimit, Strangers
 from console.mounting import WholeMount
 from console.openapi import REFUSED, UNREAD, body_of, document_of, operation, ref, responses
 from console.reads import CursorGone, CursorUnreadable, Filters, evaluations_page, mask_words, read_case, shown
@@ -138,6 +138,7 @@ class _Gate:
     def __init__(self, door: Door, limit: RateLimit) -> None:
         self._door = door
         self._limit = limit
+        self._strangers = Strangers()
 
     def admitted(self, request: Request, scopes: Sequence[Scope]) -> Token:
         """The token of a request.
@@ -152,7 +153,12 @@ class _Gate:
                 "an API token is needed: Authorization: Bearer …; huiyin token add makes one",
                 headers={"WWW-Authenticate": 'Bearer realm="huiyin"'},
             )
-        token = _read(self._door, lambda connection: find_token(connection, secret.strip()))
+        secret = secret.strip()
+        address = request.client.host if request.client is not None else ""
+        if seconds := self._strangers.wait(address, secret):
+            raise ApiError(429, "too many unknown tokens from this address", headers={"Retry-After": str(seconds)})
+        token = _read(self._door, lambda connection: find_token(connection, secret))
+        self._strangers.looked_up(address, secret, good=token is not None)
         if token is None:
             raise ApiError(
                 401,

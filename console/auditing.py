@@ -37,6 +37,7 @@ class Action(StrEnum):
     BOARD_ADDED = "board.added"
     BOARD_REVOKED = "board.revoked"
     NUMBER_REVEALED = "number.revealed"
+    WORDS_REVEALED = "words.revealed"
     RATING_SEEN = "rating.seen"
     RATING_NOTED = "rating.noted"
     # Written by intake/queue_work.py and by the push, for people of the console.

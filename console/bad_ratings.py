@@ -4,37 +4,50 @@ Rules kept here:
 
 * What a citizen did once is told once: evaluations of one rating (a call and its case, a batch) are one line.
 * A line is told as its viewer may see it: of evaluations that they may not see nothing stands in it.
+* What nobody has seen stays in reach for `UNSEEN_DAYS`, whatever came after it: as lines while there is room, and
+  always as a count with its link.
 * 已阅 is a fact of the rating and the same for everybody; who was the first stays. A note can be written anew, and the
   audit has every one. No number is kept in one.
+* A rating of which nothing is effective any more is taken off the boards that show it.
 * Each mark stands in the feed, so that every board of every process tells it at once.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import ColumnElement, Connection, Subquery, and_, func, select, text, true, update
 
 from console.auditing import Action, note
 from console.masking import mask_words
+from console.pages.dates import midnight
 from console.positions import Position, behind, in_order, up_to
-from console.viewer import Viewer, may_see, visible
+from console.viewer import Viewer, may_see, visible, visible_among
 from models.door import Bulk, Priority, Unit
-from models.tables import cases, evaluations, feed, invitation_members, seen
+from models.tables import BAD_RATINGS, cases, evaluations, feed, invitation_members, ratings, seen
 from models.terms import Channel, Origin, Satisfaction, SubjectKind
 
 __all__ = [
+    "IS_BAD",
     "LONGEST_NOTE",
     "SHOWN",
+    "UNSEEN_DAYS",
     "BadRating",
+    "Lines",
     "MarkSeen",
     "Seen",
     "Told",
+    "Unseen",
+    "count_unseen",
+    "is_bad",
     "latest_bad",
     "merged",
+    "moved_away",
+    "read_seen",
     "told_between",
     "visible_lines",
 ]
@@ -44,6 +57,14 @@ SHOWN = 20
 MOST = 500
 """Rows of the feed between two places; whoever is further behind begins again with a whole page."""
 LONGEST_NOTE = 200
+UNSEEN_DAYS = 7
+"""Days before today whose bad ratings a board still asks somebody to see."""
+_COUNTED = 10_000
+"""Bad ratings that are looked at for a count of the unseen ones, the newest first; 2,000 for lines."""
+_LINED = 2_000
+_OF_EVALUATIONS = re.sub(r"\b(effective|satisfaction|origin)\b", r"evaluations.\1", BAD_RATINGS)
+IS_BAD: ColumnElement[bool] = and_(true(), text(f"({_OF_EVALUATIONS})"))
+"""差评 in the index's own words, so that both databases see that it serves."""
 _FEED = Bulk(feed, ("kind", "subject_id", "assess_number", "at"))
 
 
@@ -59,8 +80,20 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
+class Unseen:
+    """How many evaluations of bad ratings nobody has seen since a day; `more`: there may be more."""
+
+    since: date
+    n: int = 0
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Told:
-    """One evaluation of a bad rating. `effective`: False: another one stands in its place by now."""
+    """One evaluation of a bad rating. `effective`: False: another one stands in its place by now.
+
+    `moved`: its case has another department or area since.
+    """
 
     rating_id: str
     subject_id: str
@@ -79,6 +112,7 @@ class Told:
     reasons: tuple[str, ...]
     comment: str | None
     seen: Seen | None
+    moved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +134,17 @@ class BadRating:
     reasons: tuple[str, ...]
     comment: str | None
     seen: Seen | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """What a board is told: the lines that stand, latest first, and the ratings whose lines go."""
+
+    standing: Sequence[BadRating] = ()
+    gone: Sequence[str] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.standing or self.gone)
 
 
 def merged(told: Iterable[Told]) -> list[BadRating]:
@@ -191,58 +236,126 @@ def _told(row: Any) -> Told:
     )
 
 
-def latest_bad(connection: Connection, viewer: Viewer, since: datetime, shown: int = SHOWN) -> list[BadRating]:
-    """The last bad ratings since a time that a viewer may see, latest first."""
-    statement = (
-        _ROWS.select_from(_SOURCES)
-        .where(visible(viewer, evaluations), evaluations.c.effective, *_IS_BAD, evaluations.c.assess_time >= since)
-        .order_by(evaluations.c.assess_time.desc(), evaluations.c.subject_id.desc())
-        .limit(4 * shown)
+def latest_bad(
+    connection: Connection, viewer: Viewer, since: datetime, shown: int = SHOWN, unseen_since: datetime | None = None
+) -> list[BadRating]:
+    """The last bad ratings since a time that a viewer may see, latest first; where there is room behind them, those of
+    before that nobody has seen, since another time."""
+
+    def rows(*conditions: ColumnElement[bool]) -> Sequence[Any]:
+        order = (evaluations.c.assess_time.desc(), evaluations.c.id.desc())
+        statement = _ROWS.select_from(_SOURCES).where(visible_among(viewer), IS_BAD, *conditions)
+        return connection.execute(statement.order_by(*order).limit(4 * shown)).all()
+
+    lines = merged(map(_told, rows(evaluations.c.assess_time >= since)))[:shown]
+    if unseen_since is None or len(lines) == shown:
+        return lines
+    looked = _looked(viewer, _LINED, evaluations.c.assess_time >= unseen_since, evaluations.c.assess_time < since)
+    unseen = rows(
+        evaluations.c.id.in_(
+            select(looked.c.id)
+            .select_from(looked.outerjoin(seen, seen.c.rating_id == looked.c.rating_id))
+            .where(seen.c.rating_id.is_(None))
+            .order_by(looked.c.assess_time.desc(), looked.c.id.desc())
+            .limit(4 * shown)
+        ),
+        evaluations.c.assess_time >= unseen_since,
     )
-    return merged(map(_told, connection.execute(statement)))[:shown]
+    return (lines + merged(map(_told, unseen)))[:shown]
+
+
+def count_unseen(connection: Connection, viewer: Viewer, since: date) -> Unseen:
+    """The evaluations of bad ratings since a day that nobody has seen, as the list of ratings has them."""
+    looked = _looked(viewer, _COUNTED + 1, evaluations.c.assess_time >= midnight(since))
+    n, marked = connection.execute(
+        select(func.count(), func.count(seen.c.rating_id)).select_from(
+            looked.outerjoin(seen, seen.c.rating_id == looked.c.rating_id)
+        )
+    ).one()
+    return Unseen(since, n - marked, n > _COUNTED)
+
+
+def _looked(viewer: Viewer, most: int, *conditions: ColumnElement[bool]) -> Subquery:
+    """The newest bad ratings that a viewer may see, no more of them than a bound, out of the index alone."""
+    return (
+        select(evaluations.c.id, evaluations.c.rating_id, evaluations.c.assess_time)
+        .where(visible_among(viewer), IS_BAD, *conditions)
+        .order_by(evaluations.c.assess_time.desc(), evaluations.c.id.desc())
+        .limit(most)
+        .subquery()
+    )
+
+
+def is_bad(evaluation: Any) -> bool:
+    """Whether it is what a mark is for: a citizen's, and bad."""
+    return bool(Satisfaction(evaluation.satisfaction).is_bad and evaluation.origin == Origin.CITIZEN.value)
+
+
+def read_seen(connection: Connection, rating_id: str) -> Seen | None:
+    """Who has seen a bad rating; its viewer is the caller's to look at."""
+    row = connection.execute(select(seen).where(seen.c.rating_id == rating_id)).first()
+    return None if row is None else Seen(row.seen_by, row.seen_at, row.note, row.noted_by, row.noted_at)
 
 
 def told_between(connection: Connection, after: Position, edge: Position) -> list[Told] | None:
     """The bad ratings that the feed tells of behind one place and up to another, as they are now, and for nobody yet
-    (`visible_lines`). None: it is too long ago."""
+    (`visible_lines`); of what it tells a new rating of, also the ones that this replaces. None: it is too long ago."""
     sqlite = connection.dialect.name == "sqlite"
     inside = (behind(after, sqlite=sqlite), up_to(edge, sqlite=sqlite))
-    passed = select(feed.c.subject_id, feed.c.assess_number, *in_order(sqlite=sqlite)).where(*inside)
-    passed = passed.order_by(*in_order(sqlite=sqlite)).limit(MOST + 1)
-    keys = [(row.subject_id, row.assess_number) for row in connection.execute(passed)]
-    if len(keys) > MOST:
+    passed = select(feed.c.kind, feed.c.subject_id, feed.c.assess_number, *in_order(sqlite=sqlite)).where(*inside)
+    rows = list(connection.execute(passed.order_by(*in_order(sqlite=sqlite)).limit(MOST + 1)))
+    if len(rows) > MOST:
         return None
+    keys = [(row.subject_id, row.assess_number) for row in rows]
     if not keys:
         return []
     of_keys = _ROWS.select_from(_SOURCES).where(
         evaluations.c.subject_id.in_({subject for subject, _ in keys}), *_IS_BAD
     )
     wanted = set(keys)
-    found = [row for row in connection.execute(of_keys) if (row.subject_id, row.assess_number) in wanted]
-    return list(map(_told, _with_siblings(connection, found)))
+    found = [
+        row for row in connection.execute(of_keys) if not row.effective or (row.subject_id, row.assess_number) in wanted
+    ]
+    moved = {(row.subject_id, row.assess_number) for row in rows if row.kind == "moved"}
+    told = map(_told, _with_siblings(connection, found))
+    return [replace(one, moved=True) if (one.subject_id, one.assess_number) in moved else one for one in told]
 
 
 def _with_siblings(connection: Connection, found: Sequence[Any]) -> list[Any]:
     """The same with every other evaluation of their ratings: a line tells of all of them, whichever has changed."""
     if not found:
         return []
-    theirs, others = invitation_members.alias("theirs"), invitation_members.alias("others")
-    subjects = {row.subject_id for row in found}
-    beside = (
-        select(others.c.subject_id)
-        .join(theirs, theirs.c.invitation_id == others.c.invitation_id)
-        .where(theirs.c.subject_id.in_(subjects), others.c.subject_id.not_in(subjects))
+    subjects, given = {row.subject_id for row in found}, {row.rating_id for row in found}
+    of_batch = (
+        select(invitation_members.c.subject_id)
+        .join(ratings, ratings.c.invitation_id == invitation_members.c.invitation_id)
+        .where(ratings.c.id.in_(given))
         .limit(MOST)
     )
-    more = {row.subject_id for row in connection.execute(beside)}
-    ratings = {row.rating_id for row in found}
-    of_all = _ROWS.select_from(_SOURCES).where(evaluations.c.subject_id.in_(more | subjects), *_IS_BAD)
-    return [row for row in connection.execute(of_all) if row.rating_id in ratings]
+    of_call = select(ratings.c.call_subject_id).where(ratings.c.id.in_(given), ratings.c.call_subject_id.is_not(None))
+    for beside in (of_batch, of_call):
+        subjects |= set(connection.execute(beside).scalars())
+    of_all = _ROWS.select_from(_SOURCES).where(evaluations.c.subject_id.in_(subjects), *_IS_BAD)
+    return [row for row in connection.execute(of_all) if row.rating_id in given]
 
 
-def visible_lines(told: Iterable[Told], viewer: Viewer) -> list[BadRating]:
+def visible_lines(told: Iterable[Told], viewer: Viewer) -> Lines:
     """What the feed told, as one viewer may see it."""
-    return merged(one for one in told if may_see(viewer, one.dept_code, one.area_code))
+    theirs = [one for one in told if may_see(viewer, one.dept_code, one.area_code)]
+    standing = merged(theirs)
+    return Lines(standing, sorted({one.rating_id for one in theirs} - {one.id for one in standing}))
+
+
+def moved_away(told: Iterable[Told], viewer: Viewer) -> frozenset[str]:
+    """Ratings that went to another department or area, and of which this viewer sees nothing any more."""
+    moved: set[str] = set()
+    seen: set[str] = set()
+    for one in told:
+        if one.moved:
+            moved.add(one.rating_id)
+        if one.effective and may_see(viewer, one.dept_code, one.area_code):
+            seen.add(one.rating_id)
+    return frozenset(moved - seen)
 
 
 # ── marks ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -3,8 +3,9 @@
 Rules kept here:
 
 * Boards that may see the same show the same: a `Sight` stands for all of them, and what they show is read once.
-* Figures come from the rollups alone (console/figures.py). What people look after is counted by partial indexes, and
-  changes in minutes: it is read apart, less often.
+* Figures come from the rollups alone (console/figures.py). What people look after are the queues of 待办, as their
+  pages count them (console/queues.py); it changes in minutes and is read apart, less often.
+* Counts are bounded: of what is more than `MOST` a board says so, however much waits.
 * A wall screen shows no person, and nothing that only a person could act upon. The state of the machinery is for those
   who see everything.
 """
@@ -16,27 +17,31 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, Select, func, literal_column, or_, select
 
 from console import figures
+from console.bad_ratings import UNSEEN_DAYS, Unseen, count_unseen
 from console.link_beats import LinkWord, read_links
-from console.pages.dates import midnight
+from console.outbox import Count
+from console.queues import MOST, queue_counts
 from console.silence import Alarm, heard_of_calls, silences
-from console.viewer import ConsoleRole, Viewer, visible
+from console.viewer import ConsoleRole, Viewer
 from intake.calendars import CalendarReach, StoredCalendar, calendar_reach
 from intake.pauses import Jump, read_jump
 from models.clock import SHANGHAI
-from models.tables import cases, evaluations, messages, outbox
-from models.terms import MessageState, OutboxState, QueueReason
+from models.tables import outbox
+from models.terms import OutboxState, QueueReason
 
 __all__ = [
     "BoardRules",
     "LinkShown",
     "Machinery",
     "Sight",
+    "Waiting",
     "Work",
     "read_figures",
     "read_machinery",
+    "read_unseen",
     "read_work",
     "today",
 ]
@@ -99,7 +104,7 @@ class LinkShown:
 class Machinery:
     """How the machinery is: what waits for the centre and for how many minutes, links, silences, what pauses defaults.
 
-    `calendar`: only where somebody has to bring in the one that follows.
+    `waiting`, `dead`: MOST + 1 where there are more. `calendar`: only where somebody has to bring in the next one.
     """
 
     waiting: int = 0
@@ -112,14 +117,26 @@ class Machinery:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """How much waits for a person in each queue; `failed`: SMS of today."""
+class Waiting:
+    """A queue: how many wait, for how many minutes the oldest has (as exact as it is told), how many nobody has taken.
 
-    replies: int = 0
-    mistaken: int = 0
-    dead: int = 0
-    provisional: int = 0
-    failed: int = 0
+    `reason`: of a queue of replies; `name`: of another one, or of all replies where none waits.
+    """
+
+    name: str
+    address: str
+    n: int = 0
+    minutes: int | None = None
+    free: int = 0
+    more: bool = False
+    reason: QueueReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What waits for a person, the queues as their pages have them. Those of replies only where some wait."""
+
+    queues: tuple[Waiting, ...] = ()
 
 
 def today(now: datetime) -> date:
@@ -137,22 +154,25 @@ def read_figures(connection: Connection, day: date, sight: Sight) -> figures.Boa
 
 def read_machinery(connection: Connection, now: datetime, rules: BoardRules, calendar: StoredCalendar) -> Machinery:
     """How the machinery is, whoever looks."""
-    waiting = outbox.c.state == OutboxState.WAITING.value
-    counts: dict[str, int] = {
-        row.state: row.n
-        for row in connection.execute(select(outbox.c.state, func.count().label("n")).group_by(outbox.c.state))
-    }
-    # What is held for its reason is not late.
+    # The states stand in the statement, so that both databases see which partial index serves.
+    waiting = outbox.c.state == literal_column(f"'{OutboxState.WAITING}'")
+    # Each half of what waits has an index of its own.
+    free = select(outbox.c.evaluation_id).where(waiting, outbox.c.batch_id.is_(None))
+    sent = select(outbox.c.evaluation_id).where(waiting, outbox.c.batch_id.is_not(None))
+    dead = select(outbox.c.evaluation_id).where(outbox.c.state == literal_column(f"'{OutboxState.DEAD}'"))
+    # What is held for its reason is not late. Ids sort by time: the first one is as old as the oldest.
     late = (waiting, or_(outbox.c.held_by.is_(None), outbox.c.not_before <= now))
-    first: datetime | None = connection.execute(select(func.min(outbox.c.created_at)).where(*late)).scalar()
+    first: datetime | None = connection.execute(
+        select(outbox.c.created_at).where(*late).order_by(outbox.c.evaluation_id).limit(1)
+    ).scalar()
     beats = read_links(connection, now)
     names = [beat.name for beat in beats]
     reach = calendar_reach(calendar.read(connection), now, rules.area_code)
     soon = bool(rules.calendar_warning) and (reach.until is None or reach.days_left < rules.calendar_warning.days)
     return Machinery(
-        counts.get(OutboxState.WAITING.value, 0),
+        _at_most(connection, free, sent),
         int(max(now - first, timedelta(0)) / timedelta(minutes=1)) if first is not None else 0,
-        counts.get(OutboxState.DEAD.value, 0),
+        _at_most(connection, dead),
         tuple(LinkShown(one.name, one.node if names.count(one.name) > 1 else "", one.word) for one in beats),
         tuple(silences(heard_of_calls(connection, now, rules.silence), beats, now, rules.silence)),
         reach if soon else None,
@@ -160,32 +180,46 @@ def read_machinery(connection: Connection, now: datetime, rules: BoardRules, cal
     )
 
 
+def _at_most(connection: Connection, *statements: Select[Any]) -> int:
+    """How many rows these have together; MOST + 1: more than MOST."""
+    n = 0
+    for statement in statements:
+        looked = statement.limit(MOST + 1 - n).subquery()
+        n += int(connection.execute(select(func.count()).select_from(looked)).scalar_one())
+        if n > MOST:
+            break
+    return n
+
+
 def read_work(connection: Connection, now: datetime, sight: Sight) -> Work:
-    """What waits for a person, of what a viewer may see."""
+    """The queues of a viewer."""
     viewer = sight.viewer
+    counts = queue_counts(connection, viewer, now)
 
-    def count(statement: Any) -> int:
-        found: int = connection.execute(statement).scalar_one()
-        return found
+    def waiting(name: str, address: str, count: Count, reason: QueueReason | None = None) -> Waiting:
+        minutes = _told_minutes(now - count.oldest) if count.oldest is not None else None
+        return Waiting(name, address, count.n, minutes, count.free, count.more, reason)
 
-    queued = (messages.c.queue.is_not(None), messages.c.handled_at.is_(None), visible(viewer, messages))
-    mistaken = QueueReason.MISTAKEN.value
-    of_letter = (
-        evaluations.c.subject_id == outbox.c.subject_id,
-        evaluations.c.assess_number == outbox.c.assess_number,
-    )
-    letters = outbox.join(evaluations, and_(*of_letter))
-    dead = outbox.c.state == OutboxState.DEAD.value
-    failed = (
-        messages.c.state == MessageState.FAILED.value,
-        messages.c.direction == "out",
-        messages.c.changed_at >= midnight(today(now)),
-        visible(viewer, messages),
-    )
-    return Work(
-        count(select(func.count()).select_from(messages).where(*queued, messages.c.queue != mistaken)),
-        count(select(func.count()).select_from(messages).where(*queued, messages.c.queue == mistaken)),
-        count(select(func.count()).select_from(letters).where(dead, visible(viewer, evaluations))),
-        count(select(func.count()).select_from(cases).where(cases.c.provisional, visible(viewer, cases))),
-        count(select(func.count()).select_from(messages).where(*failed)),
-    )
+    queues = [
+        waiting("replies", f"/queues/replies?kind={reason.value}", count, reason)
+        for reason, count in counts.replies.items()
+        if count.n
+    ] or [Waiting("replies", "/queues/replies")]
+    if viewer.role is ConsoleRole.SUPERVISOR:
+        queues += [
+            waiting("letters", "/queues/letters", counts.letters),
+            waiting("failures", "/queues/failures", counts.failures),
+            waiting("deadlines", "/queues/deadlines", counts.deadlines),
+        ]
+    return Work(tuple(queues))
+
+
+def read_unseen(connection: Connection, day: date, sight: Sight) -> Unseen:
+    """The bad ratings of a day and of those before it that nobody has seen."""
+    return count_unseen(connection, sight.viewer, day - timedelta(days=UNSEEN_DAYS))
+
+
+def _told_minutes(age: timedelta) -> int:
+    """No more exact than a page tells it, so that a board is not told anew what looks the same."""
+    minutes = max(int(age / timedelta(minutes=1)), 0)
+    return minutes if minutes < 120 else minutes // 60 * 60 if minutes < 2880 else minutes // 1440 * 1440

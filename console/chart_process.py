@@ -23,8 +23,9 @@ _ATTRIBUTES = frozenset(
     {"viewBox", "width", "height", "transform", "d", "x", "y", "x2", "y2", "fill", "fill-opacity", "stroke"}
     | {"stroke-width", "stroke-dasharray", "stroke-miterlimit", "opacity", "text-anchor", "font-size", "font-weight"}
 )
-_USUAL = {"opacity": "1", "stroke-width": "1", "fill-opacity": "1", "font-weight": "normal"}
+_USUAL = {"opacity": "1", "stroke-width": "1", "fill-opacity": "1", "font-weight": "normal", "text-anchor": "start"}
 """What holds where nothing is said."""
+_INHERITED = ("fill", "stroke", "font-size", "font-weight", "text-anchor")
 _DIGITS = re.compile(r"(\d+\.\d\d)\d+")
 # Best first: from green to red, told apart in grey, too, and against white by 3 to 1 at least.
 _LEVELS = ("#1b7837", "#5aae61", "#8c8c3c", "#d6604d", "#b2182b")
@@ -51,7 +52,7 @@ def make(chart: dict[str, Any]) -> str:
 def _drawn(chart: dict[str, Any]) -> dict[str, Any]:
     import altair
 
-    bars = [one | {"href": _OURS + one["href"], "told": _told(one)} for one in chart["bars"]]
+    bars = [one | {"href": _OURS + one["href"], "told": _told(one, chart["few"])} for one in chart["bars"]]
     labels = list(dict.fromkeys(one["label"] for one in bars))
     data: Any = {"values": bars}
     base = altair.Chart(data)
@@ -88,11 +89,11 @@ def _drawn(chart: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-def _told(bar: dict[str, Any]) -> str:
+def _told(bar: dict[str, Any], few: str) -> str:
     """What a screen reader says of a bar."""
     value = bar["value"]
     rate = bar["low"] is not None
-    shown = "样本不足" if value is None else f"{value:.1%}" if rate else f"{value:g}"
+    shown = few if value is None else f"{value:.1%}" if rate else f"{value:g}"
     return " ".join(filter(None, (bar["label"], bar["part"], shown, f"n={bar['n']}" if bar["n"] is not None else "")))
 
 
@@ -107,6 +108,7 @@ def clean_svg(svg: str, title: str) -> str:
         raise ValueError("no SVG was made")
     ElementTree.register_namespace("", _SVG)
     _clean(root)
+    _say_once(root)
     _let_clicks_through(root)
     root.set("role", "group")
     root.set("aria-label", title)
@@ -132,6 +134,21 @@ def _clean(element: ElementTree.Element) -> None:
             element.remove(child)
         else:
             _clean(child)
+
+
+def _say_once(element: ElementTree.Element) -> None:
+    """What all children say alike is said by their group: a page with its charts weighs little."""
+    children = list(element)
+    for child in children:
+        _say_once(child)
+    if element.tag != f"{{{_SVG}}}g" or len(children) < 2:
+        return
+    for name in _INHERITED:
+        value = children[0].get(name)
+        if value is not None and all(child.get(name) == value for child in children):
+            element.set(name, value)
+            for child in children:
+                del child.attrib[name]
 
 
 def _let_clicks_through(element: ElementTree.Element) -> None:

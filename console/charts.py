@@ -68,12 +68,15 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """`parts`: the names of a stack's parts, lowest first; their colours go by their places."""
+    """`parts`: the names of a stack's parts, lowest first; their colours go by their places. `few`: said instead of a
+    rate where there is none.
+    """
 
     kind: ChartKind
     title: str
     bars: tuple[Bar, ...]
     parts: tuple[str, ...] = ()
+    few: str = ""
     width: int = 640
     height: int = 220
 

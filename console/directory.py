@@ -16,13 +16,23 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, insert, or_, select, update
 
 from console.auditing import Action, note
 from models.ids import new_id
 from models.tables import directory, meta
 
-__all__ = ["VERSION", "Directory", "Entry", "EntryKind", "Imported", "Names", "import_entries"]
+__all__ = [
+    "VERSION",
+    "Directory",
+    "Entry",
+    "EntryKind",
+    "Imported",
+    "Names",
+    "import_entries",
+    "in_team",
+    "team_agents",
+]
 
 VERSION = "directory.version"
 """The row of `meta` that moves with each import."""
@@ -111,6 +121,25 @@ def _read(connection: Connection, version: str) -> Names:
         if row.kind in found:
             found[row.kind][row.code] = Entry(EntryKind(row.kind), row.code, row.name, row.team)
     return Names(version, found[EntryKind.AGENT], found[EntryKind.DEPT])
+
+
+def in_team(agent: ColumnElement[Any], team: str) -> ColumnElement[bool]:
+    """The condition of a column's agent being in a 班组; in an empty one: in none."""
+    if team:
+        return agent.in_(_of_team(team))
+    return or_(agent.is_(None), agent.not_in(_of_team(team)))
+
+
+def team_agents(connection: Connection, team: str) -> list[str]:
+    """The agents of a 班组."""
+    return list(connection.execute(_of_team(team)).scalars())
+
+
+def _of_team(team: str) -> Select[Any]:
+    """The agents of a 班组; of an empty one: all that have one."""
+    of = directory.c
+    in_it = of.team == team if team else of.team != ""
+    return select(of.code).where(of.kind == EntryKind.AGENT.value, in_it)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,9 @@ def main() -> int:
         keyring = Keyring.load(Path(job["key_file"]))
         database = open_database(job["url"], Path("/"), readers=1)
         try:
-            done = write_export(database, keyring, query, ExportFormat(job["format"]), sys.stdout.buffer)
+            done = write_export(
+                database, keyring, query, ExportFormat(job["format"]), sys.stdout.buffer, folder=job["folder"]
+            )
         finally:
             database.close()
         sys.stdout.buffer.flush()

@@ -4,17 +4,21 @@ Rules kept here:
 
 * The child (console/export_process.py) has a read connection of its own, reads in pages of short transactions, and runs
   at a low priority. What it needs comes over its stdin, so that no password stands in a command line.
-* At most `most` run at once; another one is refused with a word, not queued.
+* At most `most` run at once, and one of each person, so that nobody holds all places; another one is refused with a
+  word, not queued. Who does not read what comes loses the connection (server/health.py), and with it the place.
 * An answer begins when the first bytes are there: what fails before is a page that says so. What fails later ends the
   connection, so that a browser knows that the file is not whole.
-* The child is killed when whoever asked goes away, and when it takes too long.
+* The child is killed when whoever asked goes away, and when it takes too long. What it writes beside its answer (a
+  sheet is put together in files) lies in a folder that is this process's to remove, for a killed child cannot.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -23,7 +27,16 @@ from typing import Any
 
 import structlog
 
-__all__ = ["Ended", "Export", "ExportDesk", "ExportFailed", "ExportFormat", "ExportJob", "ExportsBusy"]
+__all__ = [
+    "Ended",
+    "Export",
+    "ExportDesk",
+    "ExportFailed",
+    "ExportFormat",
+    "ExportJob",
+    "ExportUnderWay",
+    "ExportsBusy",
+]
 
 COMMAND = (sys.executable, "-m", "console.export_process")
 CHUNK = 64 * 1024
@@ -34,6 +47,10 @@ log = structlog.get_logger(__name__)
 
 class ExportsBusy(Exception):
     """As many exports run as may."""
+
+
+class ExportUnderWay(ExportsBusy):
+    """This person has one running."""
 
 
 class ExportFailed(Exception):
@@ -143,7 +160,8 @@ class ExportDesk:
         self.rows = rows
         self.seconds = seconds
         self._command = tuple(command)
-        self._running: set[asyncio.subprocess.Process | object] = set()
+        self._running: dict[asyncio.subprocess.Process | object, str] = {}
+        self._folders: dict[asyncio.subprocess.Process, str] = {}
         self._reaping: set[asyncio.Task[None]] = set()
 
     @property
@@ -154,13 +172,18 @@ class ExportDesk:
         """Starts an export and waits for its first bytes.
 
         Raises:
+            ExportUnderWay: this viewer has one running.
             ExportsBusy: as many run as may.
             ExportFailed: nothing came.
         """
+        name = job.viewer[0]
+        if name in self._running.values():
+            raise ExportUnderWay
         if len(self._running) >= self.most:
             raise ExportsBusy
         place = object()
-        self._running.add(place)
+        self._running[place] = name
+        folder = tempfile.mkdtemp(prefix="huiyin-export-")
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._command,
@@ -169,17 +192,29 @@ class ExportDesk:
                 stderr=asyncio.subprocess.PIPE,
                 start_new_session=True,
             )
-        except OSError as error:
+        except BaseException as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            if not isinstance(error, OSError):
+                raise
             log.warning("no export", cause=type(error).__name__)
             raise ExportFailed("the child cannot be started") from error
         finally:
-            self._running.discard(place)
-        self._running.add(process)
+            del self._running[place]
+        self._running[process] = name
+        self._folders[process] = folder
         export: Export | None = None
         try:
             assert process.stdin is not None
             assert process.stdout is not None
-            request = asdict(job) | self._source | {"rows": self.rows, "seconds": self.seconds}
+            request = (
+                asdict(job)
+                | self._source
+                | {
+                    "rows": self.rows,
+                    "seconds": self.seconds,
+                    "folder": folder,
+                }
+            )
             with suppress(ConnectionError):
                 process.stdin.write(json.dumps(request).encode() + b"\n")
                 await process.stdin.drain()
@@ -200,17 +235,19 @@ class ExportDesk:
 
     def end(self, process: asyncio.subprocess.Process) -> None:
         """Ends a child; twice is the same. Nothing is waited for: whoever went away is being cancelled."""
-        self._running.discard(process)
+        self._running.pop(process, None)
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 process.kill()
-        reaping = asyncio.get_running_loop().create_task(_reap(process))
+        reaping = asyncio.get_running_loop().create_task(_reap(process, self._folders.pop(process, None)))
         self._reaping.add(reaping)
         reaping.add_done_callback(self._reaping.discard)
 
 
-async def _reap(process: asyncio.subprocess.Process) -> None:
+async def _reap(process: asyncio.subprocess.Process, folder: str | None) -> None:
     await process.wait()
+    if folder is not None:
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
     # What was still in the pipe is not wanted; without this its descriptor stays open until it is read.
     transport: Any = process._transport  # type: ignore[attr-defined]
     transport.close()

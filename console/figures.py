@@ -8,7 +8,7 @@ Rules kept here:
 * Agents and queues are figures of calls, departments of cases; the others show the two side by side, never summed. An
   invitation is one, whatever it asks about: the response rate covers both.
 * Who looks at a figure can see the rows behind it, these and no others: `ratings_query` writes the address of the
-  ratings list. Behind a response rate are invitations, which no list shows: it leads to the trends.
+  ratings list. Behind calls, offers and response rates are other rows: console/asked.asked_address.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from urllib.parse import urlencode
 
 from sqlalchemy import ColumnElement, Connection, Table, func, or_, select
 
+from console.directory import in_team
 from console.formulas import Counts, Rate
 from models.rollups import NO_REASON
 from models.tables import MEASURES, rollup_days, rollup_hours, rollup_reasons
@@ -45,7 +46,6 @@ __all__ = [
     "shown_row",
     "statistics",
     "trend",
-    "trends_query",
 ]
 
 
@@ -103,13 +103,17 @@ class Sight:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A part of the figures; the names are the ratings list's parameters. None: whatever, empty text: not told."""
+    """A part of the figures; the names are the ratings list's parameters. None: whatever, empty text: not told.
+
+    `team`: a 班组 as the directory has it now.
+    """
 
     channel: Channel | None = None
     agent: str | None = None
     queue: str | None = None
     dept: str | None = None
     area: str | None = None
+    team: str | None = None
 
 
 EVERYTHING, WHOLE = Sight(), Slice()
@@ -161,7 +165,11 @@ class Board:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """A period beside the one before it. `before`: the figures then, by the same keys; by day, of the same place."""
+    """A period beside the one before it.
+
+    `before`: the figures then, by the same keys; by day, of the same place. The last days of a longer one before are in
+    its whole alone, and a day that a shorter one does not have is missing.
+    """
 
     period: Period
     rows: Sequence[Row]
@@ -195,15 +203,23 @@ def statistics(
     return [Row(name, figures) for name, figures in sorted(found.items()) if by is By.DAY or figures != Figures()]
 
 
-def trend(connection: Connection, period: Period, by: By, sight: Sight = EVERYTHING, part: Slice = WHOLE) -> Trend:
-    """A period and the one before it."""
+def trend(
+    connection: Connection,
+    period: Period,
+    by: By,
+    sight: Sight = EVERYTHING,
+    part: Slice = WHOLE,
+    *,
+    before: Period | None = None,
+) -> Trend:
+    """A period and the one before it. `before`: which that is (console/spans.before_of); None: as many days."""
     rows = statistics(connection, period, by, sight, part)
-    earlier = statistics(connection, period.before, by, sight, part)
+    earlier = statistics(connection, before or period.before, by, sight, part)
     if by is By.DAY:
-        before = {row.key: then.figures for row, then in zip(rows, earlier, strict=True)}
+        then_by_key = {row.key: then.figures for row, then in zip(rows, earlier, strict=False)}
     else:
-        before = {row.key: row.figures for row in earlier}
-    return Trend(period, rows, _sum(rows), _sum(earlier), before)
+        then_by_key = {row.key: row.figures for row in earlier}
+    return Trend(period, rows, _sum(rows), _sum(earlier), then_by_key)
 
 
 def reasons(
@@ -251,24 +267,15 @@ def ratings_query(period: Period, part: Slice = WHOLE, *, counted: bool | None =
         counted: what the figures count; False: 不予采纳 alone; None: both.
         more: `satisfaction`, `origin`, …
     """
-    named = _named(period, part) | more
-    if counted is not None:
-        named["counted"] = "yes" if counted else "no"
-    return urlencode(named)
-
-
-def trends_query(period: Period, by: By, part: Slice = WHOLE) -> str:
-    """The query of the trends that tell a part of the figures by something."""
-    return urlencode({"by": by.value} | _named(period, part))
-
-
-def _named(period: Period, part: Slice) -> dict[str, str | int]:
     named: dict[str, str | int] = {"from": period.first.isoformat(), "to": period.last.isoformat()}
-    for name in ("channel", "agent", "queue", "dept", "area"):
+    for name in Slice.__slots__:
         value = getattr(part, name)
         if value is not None:
             named[name] = value
-    return named
+    named |= more
+    if counted is not None:
+        named["counted"] = "yes" if counted else "no"
+    return urlencode(named)
 
 
 # ── as the API tells it ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -342,6 +349,9 @@ def _seen(table: Table, sight: Sight) -> list[ColumnElement[bool]]:
 
 def _part(table: Table, part: Slice) -> list[ColumnElement[bool]]:
     wanted = {name: getattr(part, name) for name in ("channel", "agent", "queue", "dept", "area")}
-    if part.agent is not None or part.queue is not None:
+    if part.agent is not None or part.queue is not None or part.team is not None:
         wanted["kind"] = SubjectKind.CALL
-    return [table.c[name] == value for name, value in wanted.items() if value is not None]
+    conditions = [table.c[name] == value for name, value in wanted.items() if value is not None]
+    if part.team is not None:
+        conditions.append(in_team(table.c.agent, part.team))
+    return conditions

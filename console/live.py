@@ -11,8 +11,13 @@ Rules kept here:
 4. A place of before a restore, one too far back and one that nobody gave out are answered with `reload`: the whole page
    has everything.
 5. Nothing here blocks the loop: reads run on the door's pool. A database that does not answer is told (`stalled`), not
-   waited for in silence.
-6. A stream ends with its session or token, within `CHECK` seconds.
+   waited for in silence; what boards show stays, and all of it is told again once the database answers, changed or not.
+6. A bad rating whose case was moved goes from the boards that see it no more. They are told only what they had: of the
+   ratings of others a board hears nothing. A stream that comes back, and may have shown one, is answered with `reload`.
+7. A stream ends with its session or token, within `CHECK` seconds. Whether it may go on is asked as often, and that
+   notes that the session is in use: a stream is open only while its page is in sight (static/board.js).
+8. A session has `OF_A_SESSION` streams at most: another one ends the oldest, which is told so (`crowded`) and does not
+   come back by itself. Wall screens share a token and are not counted.
 """
 
 from __future__ import annotations
@@ -21,16 +26,16 @@ import asyncio
 import json
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime, time
 from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import Connection
 
-from console.bad_ratings import BadRating, told_between, visible_lines
+from console.bad_ratings import SHOWN, BadRating, Lines, Unseen, latest_bad, moved_away, told_between, visible_lines
 from console.board_state import (
     BoardRules,
     Machinery,
@@ -38,6 +43,7 @@ from console.board_state import (
     Work,
     read_figures,
     read_machinery,
+    read_unseen,
     read_work,
     today,
 )
@@ -54,7 +60,7 @@ from console.positions import (
     write_cursor,
 )
 from intake.calendars import StoredCalendar
-from models.clock import Clock
+from models.clock import SHANGHAI, Clock
 from models.door import Door
 from models.errors import DoorClosed
 
@@ -68,9 +74,11 @@ CHECK = 10.0
 STALL = 5.0
 """Seconds without an answer of the database after which boards are told."""
 KEEP_ALIVE = 15.0
+OF_A_SESSION = 8
 _KEPT = 64
 """Updates that a slow reader may be behind."""
 RELOAD = b"event: reload\ndata: 1\n\n"
+CROWDED = b"event: crowded\ndata: 1\n\n"
 OVER = b"event: over\ndata: 1\n\n"
 STALLED = b"event: stalled\ndata: 1\n\n"
 _ALIVE = b":\n\n"
@@ -87,6 +95,7 @@ class Shown:
     figures: Board
     machinery: Machinery | None = None
     work: Work | None = None
+    unseen: Unseen | None = None
 
 
 def read_shown(connection: Connection, clock: Clock, sight: Sight, rules: BoardRules, days: StoredCalendar) -> Shown:
@@ -98,6 +107,7 @@ def read_shown(connection: Connection, clock: Clock, sight: Sight, rules: BoardR
         read_figures(connection, day, sight),
         read_machinery(connection, now, rules, days) if sight.sees_machinery else None,
         None if sight.is_wall else read_work(connection, now, sight),
+        None if sight.is_wall else read_unseen(connection, day, sight),
     )
 
 
@@ -120,6 +130,7 @@ StillOpen = Callable[[Connection], bool]
 class _Stream:
     still_open: StillOpen
     over: bool = False
+    crowded: bool = False
 
 
 @dataclass(eq=False)
@@ -129,12 +140,26 @@ class _Channel:
     sight: Sight
     shown: Shown | None = None
     parts: dict[str, str] = field(default_factory=dict)
-    whole: bool = False
-    """Every part goes with the next update."""
+    stalled: bool = False
+    """The boards were told that the database does not answer; the next look is told them whole, changed or not."""
     sequence: int = 0
     kept: deque[bytes] = field(default_factory=lambda: deque(maxlen=_KEPT))
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     streams: set[_Stream] = field(default_factory=set)
+    told: dict[str, None] = field(default_factory=dict)
+    """The ratings that its boards may show, those told last behind the others."""
+
+    def note(self, ids: Iterable[str]) -> None:
+        for one in ids:
+            self.told.pop(one, None)
+            self.told[one] = None
+        for one in list(self.told)[: -_KEPT - SHOWN]:
+            del self.told[one]
+
+    @property
+    def day(self) -> str:
+        """The day of what was shown last."""
+        return self.shown.day.isoformat() if self.shown is not None else ""
 
     def publish(self, body: bytes) -> None:
         self.kept.append(body)
@@ -156,11 +181,16 @@ class _Channel:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What one look at the database found. `lines` None: too many to tell."""
+    """What one look at the database found. `lines` None: too many to tell.
+
+    `gone`: what is of others since; `there`: what the pages of a new sight have.
+    """
 
     edge: Position
-    lines: Mapping[Sight, Sequence[BadRating]] | None
+    lines: Mapping[Sight, Lines] | None
     shown: Mapping[Sight, Shown]
+    gone: Mapping[Sight, frozenset[str]]
+    there: Mapping[Sight, Sequence[str]]
 
 
 class LiveBoards:
@@ -176,6 +206,7 @@ class LiveBoards:
         self._render = render
         self._days = StoredCalendar()
         self._channels: dict[Sight, _Channel] = {}
+        self._of_session: dict[bytes, list[_Stream]] = {}
         self._poller: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._woken = asyncio.Event()
@@ -186,6 +217,7 @@ class LiveBoards:
         self._names: Names = PLAIN
         self._machinery: Machinery | None = None
         self._work: dict[Sight, Work] = {}
+        self._unseen: dict[Sight, Unseen] = {}
         self.rendered = 0
         """Bodies made since the start."""
 
@@ -205,12 +237,15 @@ class LiveBoards:
     def streams(self) -> int:
         return sum(len(channel.streams) for channel in self._channels.values())
 
-    async def stream(self, sight: Sight, cursor: str | None, still_open: StillOpen) -> AsyncIterator[bytes]:
+    async def stream(
+        self, sight: Sight, cursor: str | None, still_open: StillOpen, session: bytes | None = None
+    ) -> AsyncIterator[bytes]:
         """The events of one board, for as long as it is looked at.
 
         Args:
             cursor: up to where it was told (Last-Event-ID, or the page's own); None: from now on.
             still_open: whether who looks still may; asked on the door's pool.
+            session: whose streams are counted together; None: not counted.
         """
         me = _Stream(still_open)
         channel = self._channels.get(sight)
@@ -219,25 +254,38 @@ class LiveBoards:
         channel.streams.add(me)
         self._start()
         try:
+            if session is not None:
+                self._make_room(session, me)
             yield b"retry: 2000\n\n"
+            told = False
             while not channel.parts:
                 waiting = channel.changed
+                if channel.stalled and not told:
+                    told = True
+                    yield STALLED
                 if self._poller is None or self._poller.done():
                     return
                 await waiting.wait()
             # From here to the first await nothing else runs: what is told below and what follows meet without a gap.
             sequence, at, parts = channel.sequence, self._at, dict(channel.parts)
             assert at is not None
+            stalled = channel.stalled  # said again to who joins meanwhile: its update is behind `sequence`
             try:
                 lines = await self._between(sight, cursor, at)
             except (CursorGone, CursorUnreadable):
                 lines = None
             except DoorClosed:
                 return
+            except Exception as error:  # noqa: BLE001 (told to the board, which comes back from where it was)
+                log.warning("a live board could not be told what it missed", cause=type(error).__name__)
+                yield STALLED
+                return
             if lines is None:
                 yield RELOAD
                 return
-            yield self._body(at, parts, self._lines(sight, lines))
+            yield self._body(at, channel.day, parts, self._told(sight, lines))
+            if stalled:
+                yield STALLED
             while True:
                 updates = channel.since(sequence)
                 if updates is None:
@@ -246,8 +294,8 @@ class LiveBoards:
                 sequence = channel.sequence
                 for update in updates:
                     yield update
-                if me.over:
-                    yield OVER
+                if me.over or me.crowded:
+                    yield OVER if me.over else CROWDED
                     return
                 if self._poller is None or self._poller.done():
                     return
@@ -255,22 +303,44 @@ class LiveBoards:
                     await channel.changed.wait()
         finally:
             channel.streams.discard(me)
+            if session is not None:
+                self._leave(session, me)
             if not channel.streams and self._channels.get(sight) is channel:
                 del self._channels[sight]
 
-    async def _between(self, sight: Sight, cursor: str | None, at: Position) -> Sequence[BadRating] | None:
+    def _make_room(self, session: bytes, me: _Stream) -> None:
+        """Counts a stream of a session; where there are too many, the oldest ends."""
+        own = self._of_session.setdefault(session, [])
+        own.append(me)
+        while len(own) > OF_A_SESSION:
+            oldest = own.pop(0)
+            oldest.crowded = True
+            for channel in self._channels.values():
+                if oldest in channel.streams:
+                    channel.nudge()
+
+    def _leave(self, session: bytes, me: _Stream) -> None:
+        own = self._of_session.get(session, [])
+        if me in own:
+            own.remove(me)
+        if not own:
+            self._of_session.pop(session, None)
+
+    async def _between(self, sight: Sight, cursor: str | None, at: Position) -> Lines | None:
         """What a board that was told up to its cursor has missed up to `at`; None: too much."""
         if not cursor:
-            return []
+            return Lines()
 
-        def read(connection: Connection) -> Sequence[BadRating] | None:
+        def read(connection: Connection) -> Lines | None:
             after = read_cursor(cursor, read_epoch(connection))
             if after > at:  # the page is newer than our last look
                 if after > read_edge(connection):
                     raise CursorGone
-                return []
+                return Lines()
             told = told_between(connection, after, at)
-            return None if told is None else visible_lines(told, sight.viewer)
+            if told is None or moved_away(told, sight.viewer):
+                return None
+            return visible_lines(told, sight.viewer)
 
         return await asyncio.wrap_future(self._door.read(read))
 
@@ -312,12 +382,13 @@ class LiveBoards:
                 channel.sight not in self._work for channel in self._channels.values() if not channel.sight.is_wall
             )
             sights = tuple(self._channels)
-            found = await self._answered(lambda connection: self._look(connection, sights, look_slowly))  # noqa: B023
+            new = tuple(channel.sight for channel in self._channels.values() if not channel.parts)
+            found = await self._answered(lambda connection: self._look(connection, sights, new, look_slowly))  # noqa: B023
             if found is not None:
                 if look_slowly:
                     slow = began
                 if self._tell(found):
-                    published = began
+                    published = loop.time()
             if began - checked >= CHECK:
                 checked = began
                 await self._end_those_over()
@@ -355,12 +426,11 @@ class LiveBoards:
 
     def _stalled(self) -> None:
         for channel in self._channels.values():
-            if channel.kept and channel.kept[-1] is STALLED:
-                continue
-            channel.publish(STALLED)
-            channel.parts = dict.fromkeys(channel.parts, "")  # the next look is told whole
+            if not channel.stalled:
+                channel.stalled = True
+                channel.publish(STALLED)
 
-    def _look(self, connection: Connection, sights: Sequence[Sight], slowly: bool) -> _Look:
+    def _look(self, connection: Connection, sights: Sequence[Sight], new: Sequence[Sight], slowly: bool) -> _Look:
         """One look, on the door's pool. The edge first: what is told with it was committed before."""
         if not self._epoch:
             self._epoch = read_epoch(connection)
@@ -373,6 +443,8 @@ class LiveBoards:
             self._machinery = read_machinery(connection, now, self._rules, self._days)
             self._work = {sight: read_work(connection, now, sight) for sight in sights if not sight.is_wall}
         day = today(now)
+        if slowly or told or told is None:
+            self._unseen = {sight: read_unseen(connection, day, sight) for sight in sights if not sight.is_wall}
         return _Look(
             edge,
             None if told is None else {sight: visible_lines(told, sight.viewer) for sight in sights},
@@ -382,8 +454,14 @@ class LiveBoards:
                     read_figures(connection, day, sight),
                     self._machinery if sight.sees_machinery else None,
                     self._work.get(sight),
+                    self._unseen.get(sight),
                 )
                 for sight in sights
+            },
+            {sight: moved_away(told or (), sight.viewer) for sight in sights},
+            {
+                sight: [one.id for one in latest_bad(connection, sight.viewer, datetime.combine(day, time(), SHANGHAI))]
+                for sight in new
             },
         )
 
@@ -397,35 +475,42 @@ class LiveBoards:
             if channel is None:
                 continue
             parts = channel.parts if shown == channel.shown else self._render.parts(sight, shown)
-            new = {name: text for name, text in parts.items() if channel.whole or channel.parts.get(name) != text}
+            new = {name: text for name, text in parts.items() if channel.stalled or channel.parts.get(name) != text}
             first = not channel.parts
-            channel.shown, channel.parts, channel.whole = shown, parts, False
+            channel.shown, channel.parts, channel.stalled = shown, parts, False
             if found.lines is None or went_back:
                 channel.publish(RELOAD)
                 told = True
                 continue
-            lines = found.lines.get(sight, ())
+            lines = found.lines.get(sight, Lines())
+            moved = found.gone.get(sight, frozenset()) & channel.told.keys()
+            for one in moved:
+                del channel.told[one]
+            channel.note([*found.there.get(sight, ()), *(one.id for one in lines.standing)])
             if first:
                 channel.nudge()
-            elif new or lines:
-                channel.publish(self._body(found.edge, new, self._lines(sight, lines)))
+            elif new or lines or moved:
+                channel.publish(self._body(found.edge, channel.day, new, self._told(sight, lines, moved)))
                 told = True
         return told
 
-    def _lines(self, sight: Sight, lines: Sequence[BadRating]) -> list[dict[str, Any]]:
-        return [
-            {
-                "id": one.id,
-                "at": int(one.at.timestamp() * 1000),
-                "seen": one.seen is not None,
-                "html": self._render.line(sight, one, self._names),
-            }
-            for one in lines
-        ]
+    def _told(self, sight: Sight, lines: Lines, moved: Iterable[str] = ()) -> dict[str, Any]:
+        return {
+            "lines": [
+                {
+                    "id": one.id,
+                    "at": int(one.at.timestamp() * 1000),
+                    "seen": one.seen is not None,
+                    "html": self._render.line(sight, one, self._names),
+                }
+                for one in lines.standing
+            ],
+            "gone": sorted({*lines.gone, *moved}),
+        }
 
-    def _body(self, at: Position, parts: Mapping[str, str], lines: Sequence[Mapping[str, Any]]) -> bytes:
+    def _body(self, at: Position, day: str, parts: Mapping[str, str], told: Mapping[str, Any]) -> bytes:
         self.rendered += 1
-        data = json.dumps({"parts": parts, "lines": lines}, ensure_ascii=False, separators=(",", ":"))
+        data = json.dumps({"day": day, "parts": parts, **told}, ensure_ascii=False, separators=(",", ":"))
         return f"id: {write_cursor(self._epoch, at)}\nevent: board\ndata: {data}\n\n".encode()
 
     async def _end_those_over(self) -> None:

@@ -1,4 +1,5 @@
 """What waits for a person 待办: replies by reason, dead letters of the push, provisional deadlines, SMS that failed.
+The letters' list is one of the outbox's (console/outbox.py).
 
 Rules kept here:
 
@@ -22,7 +23,8 @@ from typing import Any, Protocol
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal_column, or_, select, text
 
 from console.masking import mask_words
-from console.viewer import ConsoleRole, Viewer, visible
+from console.outbox import Count, OutboxView, outbox_count
+from console.viewer import ConsoleRole, Viewer, visible, wholly_visible
 from intake.conversation import Heard
 from intake.deadlines import DeadlineRules
 from intake.inbound import INCOMPLETE
@@ -55,7 +57,6 @@ from models.terms import InvitationState, OutboxState, QueueReason, Satisfaction
 __all__ = [
     "MOST",
     "Candidate",
-    "Count",
     "QueueCounts",
     "QueueTools",
     "Reply",
@@ -64,12 +65,13 @@ __all__ = [
     "deadlines_page",
     "failure_reasons",
     "failures_page",
-    "letters_page",
     "person_of",
     "queue_counts",
     "read_reply",
     "replies_page",
     "send_again",
+    "settles",
+    "ticked_replies",
 ]
 
 MOST = 10_000
@@ -113,19 +115,20 @@ def person_of(viewer: Viewer) -> Person:
         invitations=visible(viewer, invitations),
         evaluations=visible(viewer, evaluations),
         cases=visible(viewer, cases),
+        whole=wholly_visible(viewer),
+        settles=settles(viewer),
     )
+
+
+def settles(viewer: Viewer) -> bool:
+    """Whether they may say what a reply was: it may be about the department that handles it."""
+    return viewer.role is ConsoleRole.SUPERVISOR
 
 
 # ── counts ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
-    """How many wait, and since when the oldest does. `more`: there are more than `n`."""
-
-    n: int = 0
-    oldest: datetime | None = None
-    more: bool = False
+_NONE = Count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +136,9 @@ class QueueCounts:
     """Of each queue. Departments have replies alone."""
 
     replies: Mapping[QueueReason, Count]
-    letters: Count = Count()
-    deadlines: Count = Count()
-    failures: Count = Count()
+    letters: Count = _NONE
+    deadlines: Count = _NONE
+    failures: Count = _NONE
 
     @property
     def all_replies(self) -> Count:
@@ -149,27 +152,42 @@ class QueueCounts:
 
 def _sum(counts: Collection[Count]) -> Count:
     since = [one.oldest for one in counts if one.oldest is not None]
-    return Count(sum(one.n for one in counts), min(since, default=None), any(one.more for one in counts))
+    return Count(
+        sum(one.n for one in counts),
+        min(since, default=None),
+        any(one.more for one in counts),
+        sum(one.free for one in counts),
+    )
 
 
 def queue_counts(connection: Connection, viewer: Viewer, now: datetime | None = None) -> QueueCounts:
     """The queues as the viewer has them. `now`: by which failed SMS are too old to be shown; the clock's by default."""
-    replies = {reason: _count(connection, _replies(viewer, reason), messages.c.created_at) for reason in QueueReason}
+    replies = {
+        reason: _count(connection, _replies(viewer, reason), messages.c.created_at, WorkKind.REPLY, messages.c.id)
+        for reason in QueueReason
+    }
     if viewer.role is ConsoleRole.DEPARTMENT or not viewer.sees_record:
         return QueueCounts(replies)
     at = now or SystemClock().now()
     return QueueCounts(
         replies,
-        letters=_count(connection, _letters(viewer), outbox.c.created_at),
-        deadlines=_count(connection, _deadlines(viewer), cases.c.closed_at),
-        failures=_count(connection, _failures(viewer, at), messages.c.created_at),
+        letters=outbox_count(connection, viewer, OutboxView.DEAD, at),
+        deadlines=_count(connection, _deadlines(viewer), cases.c.closed_at, WorkKind.DEADLINE, cases.c.subject_id),
+        failures=_count(connection, _failures(viewer, at), messages.c.created_at, WorkKind.FAILURE, messages.c.id),
     )
 
 
-def _count(connection: Connection, queue: Select[Any], since: ColumnElement[Any]) -> Count:
-    found = queue.with_only_columns(since.label("since"), maintain_column_froms=True).limit(MOST + 1).subquery()
-    n, oldest = connection.execute(select(func.count(), func.min(found.c.since, type_=since.type))).one()
-    return Count(min(n, MOST), oldest, n > MOST)
+def _count(
+    connection: Connection, queue: Select[Any], since: ColumnElement[Any], kind: WorkKind, key: ColumnElement[Any]
+) -> Count:
+    columns = (since.label("since"), key.label("key"))
+    found = queue.with_only_columns(*columns, maintain_column_froms=True).limit(MOST + 1).subquery()
+    n, oldest, taken = connection.execute(
+        select(func.count(), func.min(found.c.since, type_=since.type), func.count(work_owners.c.owner)).select_from(
+            found.outerjoin(work_owners, _owned(kind, found.c.key))
+        )
+    ).one()
+    return Count(min(n, MOST), oldest, n > MOST, min(n - taken, MOST))
 
 
 def _replies(viewer: Viewer, reason: QueueReason) -> Select[Any]:
@@ -204,7 +222,8 @@ def _letters(viewer: Viewer) -> Select[Any]:
 def _deadlines(viewer: Viewer) -> Select[Any]:
     return (
         select(cases.c.subject_id)
-        .where(cases.c.provisional, cases.c.withdrawn_at.is_(None), visible(viewer, cases))
+        # The index's own word: of a column SQLite is told that it equals 1, and then reads every case.
+        .where(text("cases.provisional"), cases.c.withdrawn_at.is_(None), visible(viewer, cases))
         .order_by(cases.c.deadline, cases.c.subject_id)
     )
 
@@ -254,7 +273,8 @@ def _behind(cursor: str | None, moment: ColumnElement[Any], key: ColumnElement[A
         return None
     if at.tzinfo is None or not _ID.fullmatch(last):
         return None
-    return or_(moment > at, and_(moment == at, key > last))
+    # The time alone, too, so that every planner sees a range of the index.
+    return and_(moment >= at, or_(moment > at, and_(moment == at, key > last)))
 
 
 def _owned(kind: WorkKind, key: ColumnElement[Any]) -> ColumnElement[bool]:
@@ -272,16 +292,25 @@ def _masked(keyring: Keyring, sealed: bytes | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ReplyLine:
-    """A reply in a list. `number`: masked; `read_as`: the level that the grammar read; `text` None: undecodable."""
+    """A reply in a list. `number`: masked; `read_as`: the level that the grammar read; `text` None: undecodable;
+    `fit`: where exactly one invitation fits."""
 
     id: str
     at: datetime
     number: str
     text: str | None
     read_as: Satisfaction | None
-    invitation_id: str | None
+    fit: Fit | None
     owner: str | None
     taken_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """The one invitation that a reply can mean, with what it asks about."""
+
+    invitation_id: str
+    members: tuple[Member, ...]
 
 
 def replies_page(
@@ -296,7 +325,7 @@ def replies_page(
             messages.c.number_sealed,
             messages.c.text,
             messages.c.satisfaction,
-            messages.c.invitation_id,
+            *_FITTING,
             work_owners.c.owner,
             work_owners.c.taken_at,
         )
@@ -304,6 +333,9 @@ def replies_page(
     )
     if cursor and _ID.fullmatch(cursor):
         query = query.where(messages.c.id > cursor)
+    found = list(connection.execute(query.limit(limit + 1)))
+    clear = _clear(connection, viewer, found[:limit])
+    members = _members(connection, viewer, set(clear.values()))
     rows = [
         ReplyLine(
             row.id,
@@ -311,39 +343,61 @@ def replies_page(
             _masked(keyring, row.number_sealed),
             mask_words(row.text),
             Satisfaction(row.satisfaction) if row.satisfaction is not None else None,
-            row.invitation_id,
+            Fit(clear[row.id], tuple(members.get(clear[row.id], ()))) if row.id in clear else None,
             row.owner,
             row.taken_at,
         )
-        for row in connection.execute(query.limit(limit + 1))
+        for row in found[:limit]
     ]
-    return WorkPage(rows[:limit], rows[limit - 1].id if len(rows) > limit else None)
+    return WorkPage(rows, rows[-1].id if len(found) > limit else None)
 
 
-def letters_page(connection: Connection, viewer: Viewer, cursor: str | None, limit: int) -> WorkPage:
-    """Dead letters, with their evaluations."""
-    query = (
-        _letters(viewer)
-        .with_only_columns(
-            outbox.c.evaluation_id,
-            outbox.c.created_at,
-            outbox.c.reason,
-            evaluations.c.subject_id,
-            evaluations.c.subject_kind,
-            evaluations.c.project_no,
-            evaluations.c.assess_number,
-            evaluations.c.satisfaction,
-            evaluations.c.origin,
-            evaluations.c.channel,
-            evaluations.c.assess_time,
-            evaluations.c.dept_code,
-            evaluations.c.dept_name,
-            work_owners.c.owner,
-            work_owners.c.taken_at,
-        )
-        .outerjoin(work_owners, _owned(WorkKind.LETTER, outbox.c.evaluation_id))
+_FITTING = (messages.c.invitation_id, messages.c.number_hash, messages.c.queue_note)
+
+
+def _clear(connection: Connection, viewer: Viewer, replies: Sequence[Any]) -> dict[str, str]:
+    """By a reply's id the one invitation that it can mean: that it was understood to mean; else the only one among
+    those of its number and those with its code, whoever may see those. Not one that the viewer may not see."""
+    given = load_given(connection, {row.number_hash for row in replies if row.number_hash is not None})
+    clear: dict[str, str] = {}
+    for row in replies:
+        ids = {row.invitation_id}
+        if row.invitation_id is None:
+            ids = {one.plain.invitation_id for one in given.get(row.number_hash, ())}
+            ids |= set(_ID.findall(row.queue_note or ""))
+        if len(ids) == 1:
+            [clear[row.id]] = ids
+    if not clear:
+        return {}
+    theirs = set(
+        connection.execute(
+            select(invitations.c.id).where(invitations.c.id.in_(set(clear.values())), visible(viewer, invitations))
+        ).scalars()
     )
-    return _paged(connection, query, cursor, limit, outbox.c.created_at, outbox.c.evaluation_id)
+    return {reply: invitation for reply, invitation in clear.items() if invitation in theirs}
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """A reply that somebody has ticked: who handled it before, if anybody did, and the one invitation it can mean."""
+
+    handled_at: datetime | None
+    handled_by: str | None
+    invitation_id: str | None
+
+
+def ticked_replies(connection: Connection, viewer: Viewer, ids: Sequence[str]) -> dict[str, Ticked]:
+    """Of these replies those that the viewer may see."""
+    rows = connection.execute(
+        select(messages.c.id, messages.c.handled_at, messages.c.handled_by, *_FITTING).where(
+            messages.c.id.in_(ids),
+            messages.c.direction == "in",
+            messages.c.queue.is_not(None),
+            visible(viewer, messages),
+        )
+    ).all()
+    clear = _clear(connection, viewer, rows)
+    return {row.id: Ticked(row.handled_at, row.handled_by, clear.get(row.id)) for row in rows}
 
 
 def _paged(
@@ -734,7 +788,11 @@ def _members(connection: Connection, viewer: Viewer, ids: Collection[str]) -> di
         .outerjoin(cases, cases.c.subject_id == invitation_members.c.subject_id)
         .outerjoin(
             evaluations,
-            and_(evaluations.c.subject_id == invitation_members.c.subject_id, evaluations.c.effective),
+            and_(
+                evaluations.c.subject_id == invitation_members.c.subject_id,
+                evaluations.c.effective,
+                visible(viewer, evaluations),
+            ),
         )
         .where(
             invitation_members.c.invitation_id.in_(list(ids)),

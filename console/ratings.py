@@ -3,12 +3,15 @@
 Rules kept here:
 
 * A page goes on from the last row of the one before it (its time and id), never by counting from the beginning.
-* One filter leads: its index holds its rows in the order of time, level and channel beside them (models/tables.py). The
-  others are looked at in the index where they stand in it, else in the rows. Of these a page looks at `SCAN` at most,
-  or at `SCAN_BY_TIME` neighbours where only time leads: it may then hold less than asked for and still have a next one.
+* One filter leads, and the channel with it: an index holds their rows in the order of time (models/tables.py), so a
+  page has a branch for each channel. What no channel of a filter has is so known at once. The other filters are looked
+  at in the index where they stand in it, else in the rows. Of these a page looks at `SCAN` at most, or at
+  `SCAN_BY_TIME` neighbours where only time leads: it may then hold less than asked for and still have a next one.
+* What nobody has seen is looked for among the bad ratings, whose index holds every other filter.
 * Of the last four digits many calls and cases may be found: a page looks at the newest `TAIL_MOST` of them, in its
   order, and goes on with the older ones when these are all shown. It says where the others begin: nothing is left out.
 * By level is level after level, each in the order of time; so it is as quick as a filter by level.
+* A 班组 is the agents that the directory has in it now.
 * What the centre did not adopt (不予采纳) is in no figure: `counted` leaves it out, or shows it alone.
 * A default's channel is `system`, a citizen's never is (docs/data-model.md): a filter by origin is one by channel.
 * Every query carries `visible(viewer, table)`. A filter that cannot be right is told, never guessed at.
@@ -27,9 +30,11 @@ from urllib.parse import urlencode
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, or_, select, true, tuple_, union_all
 from sqlalchemy.sql.util import ClauseAdapter
 
+from console.bad_ratings import IS_BAD
+from console.directory import in_team
 from console.viewer import Viewer, visible
 from models.clock import SHANGHAI
-from models.tables import Id, UtcTime, call_keys, calls, case_keys, cases, evaluations
+from models.tables import Id, UtcTime, call_keys, calls, case_keys, cases, evaluations, seen
 from models.terms import Adoption, Channel, Origin, Satisfaction, SubjectKind
 
 __all__ = [
@@ -38,6 +43,7 @@ __all__ = [
     "FOUND_MOST",
     "SCAN",
     "SCAN_BY_TIME",
+    "SCAN_UNSEEN",
     "TAIL_MOST",
     "Counted",
     "Found",
@@ -59,6 +65,8 @@ DEFAULT_DAYS = 30
 SCAN = 800
 """Rows that a page looks at where another filter than the leading one has to be read from the rows."""
 SCAN_BY_TIME = 10_000
+SCAN_UNSEEN = 300
+"""The same where for each row it is looked up whether somebody has seen it."""
 TAIL_MOST = 300
 """Calls and cases of one tail that a page looks at, the newest that were not looked at yet."""
 FOUND_MOST = 50
@@ -66,7 +74,11 @@ FOUND_MOST = 50
 COUNTED = 500
 """Up to here the rows of a view are counted."""
 _LONGEST = 200
-_MOST_BRANCHES = 12
+_MOST_DEPTS = 12
+_MOST_BRANCHES = 36
+_LEAST_SCAN = 24
+_FEW = 2_000
+"""More evaluations than a number or TAIL_MOST calls and cases have."""
 _LATEST = timedelta(days=60)
 """A case that comes in after its deadline has a default of before; none has one of longer before."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -111,10 +123,11 @@ class Problem(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RatingFilters:
-    """What is wanted. None and empty: whatever; an empty text for agent, queue, dept, area or reason: not told.
+    """What is wanted. None and empty: whatever; an empty text for agent, team, queue, dept, area or reason: not told.
 
     `first`, `last`: days in Asia/Shanghai, both in it; `hour`: of each only this one (of a single day).
     `told`: the range was asked for; otherwise it is the last days up to today.
+    `unseen`: bad ratings of citizens that stand and that nobody has marked as seen.
     """
 
     first: date | None = None
@@ -126,6 +139,7 @@ class RatingFilters:
     origin: Origin | None = None
     kind: SubjectKind | None = None
     agent: str | None = None
+    team: str | None = None
     queue: str | None = None
     dept: str | None = None
     area: str | None = None
@@ -134,6 +148,7 @@ class RatingFilters:
     reason: str | None = None
     counted: Counted | None = None
     superseded: bool = False
+    unseen: bool = False
     sort: Sort = Sort.NEWEST
 
     @property
@@ -161,13 +176,15 @@ class RatingFilters:
         if it.hour is not None:
             found.append(("hour", str(it.hour)))
         found += [("satisfaction", str(level.value)) for level in it.levels]
-        for name in ("channel", "origin", "kind", "agent", "queue", "dept", "area", "reason", "counted"):
+        for name in ("channel", "origin", "kind", "agent", "team", "queue", "dept", "area", "reason", "counted"):
             value = getattr(it, name)
             if value is not None:
                 found.append((name, str(value)))
         found += [(name, value) for name, value in (("q", it.number), ("tail", it.tail)) if value]
         if it.superseded:
             found.append(("all", "1"))
+        if it.unseen:
+            found.append(("unseen", "1"))
         if it.sort is not Sort.NEWEST:
             found.append(("sort", it.sort.value))
         return found
@@ -273,6 +290,7 @@ def read_filters(pairs: Iterable[tuple[str, str]], today: date) -> tuple[RatingF
             origin=choice("origin", Origin),
             kind=choice("kind", SubjectKind),
             agent=code("agent"),
+            team=code("team"),
             queue=code("queue"),
             dept=code("dept"),
             area=code("area"),
@@ -281,6 +299,7 @@ def read_filters(pairs: Iterable[tuple[str, str]], today: date) -> tuple[RatingF
             reason=reason,
             counted=counted,
             superseded=counted is None and params.get("all", [""])[-1] == "1",  # no figure counts these
+            unseen=params.get("unseen", [""])[-1] == "1",
             sort=choice("sort", Sort) or Sort.NEWEST,
         ),
         wrong,
@@ -301,12 +320,21 @@ class _Place:
 @dataclass(frozen=True, slots=True)
 class _Plan:
     """`leads`: disjoint beginnings, each an index in the order of time; `inside`: looked at in the index, or true of
-    nearly every row; `outside`: looked at in the rows. `scan` 0: few rows in any case."""
+    nearly every row; `outside`: looked at in the rows. `scan` 0: few rows in any case, of a single lead. `null`: the
+    leads' column where one of them is that it is null: PostgreSQL sees an index's order then only where it is named."""
 
     leads: Sequence[ColumnElement[bool]]
     inside: Sequence[ColumnElement[bool]]
     outside: Sequence[ColumnElement[bool]]
     scan: int
+    null: ColumnElement[Any] | None = None
+
+    def order(self, newest: bool) -> list[Any]:
+        """Of the rows of one lead."""
+        by_time = _order(e, newest)
+        if self.null is None:
+            return by_time
+        return [self.null.desc() if newest else self.null, *by_time]
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,8 +367,9 @@ class _Subjects:
     rest: str | None = None
 
 
-def _equal(column: ColumnElement[Any], value: str) -> ColumnElement[bool]:
-    return column == value if value else or_(column.is_(None), column == "")
+def _equal(column: ColumnElement[Any], value: str) -> list[ColumnElement[bool]]:
+    """Disjoint conditions, each of which an index serves in the order of time."""
+    return [column == value] if value else [column.is_(None), column == ""]
 
 
 def _plan(
@@ -356,15 +385,20 @@ def _plan(
         inside.append(e.assess_time >= filters.start)
     if filters.end is not None:
         inside.append(e.assess_time < filters.end)
-    if not filters.superseded:
+    if not filters.superseded and not filters.unseen:
         inside.append(e.effective)
     if not viewer.sees_all:
-        # Where what leads is a department of the viewer's, this is true of every row.
-        led = not viewer.areas and len(viewer.depts) <= _MOST_BRANCHES and filters.agent is None
+        # Where what leads is a department of the viewer's, this is true of every row; bad ratings have it in the index.
+        led = not viewer.areas and len(viewer.depts) <= _MOST_DEPTS and filters.agent is None
         led = led and (filters.dept is None or filters.dept in viewer.depts)
+        led = led or filters.unseen
         (inside if led else outside).append(visible(viewer, evaluations))
-    if filters.origin is not None:
+    if filters.origin is not None and not filters.unseen:
         inside.append(e.origin == filters.origin.value)
+    if filters.unseen:
+        # The index of the bad ratings has those of citizens alone.
+        levels = [level for level in levels if level.is_bad and filters.origin is not Origin.DEFAULT]
+        outside.append(~select(seen.c.rating_id).where(seen.c.rating_id == e.rating_id).exists())
     if filters.counted is Counted.YES:
         inside.append(e.adoption.is_distinct_from(Adoption.NOT_ADOPTED.value))
     elif filters.counted is Counted.NO:
@@ -373,11 +407,12 @@ def _plan(
         outside.append(e.subject_kind == filters.kind.value)
     if filters.reason is not None:
         outside.append(_with_reason(filters.reason))
+    if filters.team is not None:
+        outside.append(in_team(e.agent, filters.team))
     channels = filters.channels
-    of_level = [e.satisfaction == level.value for level in levels]
-    of_channel = [e.channel == channel.value for channel in channels]
+    of_level: list[ColumnElement[bool]] = [e.satisfaction == level.value for level in levels]
+    of_channel: list[ColumnElement[bool]] = [e.channel == channel.value for channel in channels]
     some_levels = len(levels) < len(Satisfaction)
-    some_channels = len(channels) < len(Channel)
     named = {
         name: _equal(column, value)
         for name, column, value in (
@@ -392,38 +427,68 @@ def _plan(
     leads: Sequence[ColumnElement[bool]]
     if subjects is not None or filters.number:
         of = _subjects_of_number(filters.number) if subjects is None else subjects.ids
-        listed = [e.satisfaction.in_([level.value for level in levels]), e.channel.in_([one.value for one in channels])]
-        return _Plan([e.subject_id.in_(of)], [*inside, *outside, *listed, *named.values()], [], 0)
+        if filters.unseen:
+            inside += [e.effective, e.origin == Origin.CITIZEN.value]  # the tail leads, not the bad ratings
+        outside += [
+            e.satisfaction.in_([level.value for level in levels]),
+            e.channel.in_([one.value for one in channels]),
+        ]
+        outside += [or_(*each) for each in named.values()]
+        return _Plan([e.subject_id.in_(of)], inside, outside, 0)
+    if filters.unseen:
+        # The index of the bad ratings holds whatever else is asked for.
+        if len(levels) == 1:
+            inside.append(e.satisfaction == levels[0].value)
+        if len(channels) < len(Channel):
+            inside.append(e.channel.in_([channel.value for channel in channels]))
+        inside += [or_(*each) for each in named.values()]
+        return _Plan([IS_BAD] if levels else [], inside, outside, SCAN_UNSEEN)
+    null: ColumnElement[Any] | None = None
+    bad = some_levels and all(level.is_bad for level in levels)
     if "agent" in named:
-        leads = [named.pop("agent")]
+        leads, null = named.pop("agent"), None if filters.agent else e.agent
     elif "dept" in named:
-        leads = [named.pop("dept")]
-    elif 0 < len(viewer.depts) <= _MOST_BRANCHES:
+        leads, null = named.pop("dept"), None if filters.dept else e.dept_code
+    elif 0 < len(viewer.depts) <= _MOST_DEPTS:
         leads = [e.dept_code == dept for dept in viewer.depts]
-    elif some_levels and all(level.is_bad for level in levels):
-        # Few among many: these stand in the index, too.
+    elif bad or (some_levels and not named):
         leads, some_levels = of_level, False
-        inside += [named.pop(name) for name in ("queue", "area") if name in named]
+        # Few among many: these stand in the index, too. What is not told is two values, for which it is of no use.
+        # As ranges, so that their own indexes, which have the order of time too, do not look as good.
+        for name, column, value in (("queue", e.queue, filters.queue), ("area", e.area_code, filters.area)):
+            if bad and value:
+                del named[name]
+                inside += [column >= value, column <= value]
     elif "queue" in named:
-        leads = [named.pop("queue")]
+        leads, null = named.pop("queue"), None if filters.queue else e.queue
     elif "area" in named:
-        leads = [named.pop("area")]
-    elif some_channels:
-        leads, some_channels = of_channel, False
-    elif some_levels:
-        leads, some_levels = of_level, False
+        leads, null = named.pop("area"), None if filters.area else e.area_code
+    elif len(channels) < len(Channel):
+        leads = [true()]
     else:
-        leads, scan = [true()], SCAN_BY_TIME
+        leads, scan, of_channel = [true()], SCAN_BY_TIME, [true()]
     # One of several is a branch for each: not every PostgreSQL keeps an index's order where a list stands.
-    for some, each in ((some_levels, of_level), (some_channels, of_channel)):
-        if not some:
-            continue
-        if len(leads) * len(each) <= _MOST_BRANCHES:
-            leads = [and_(lead, one) for lead in leads for one in each]
+    leads = [and_(lead, one) for lead in leads for one in of_channel]
+    if some_levels:
+        runs = _runs(levels)
+        if len(leads) * len(runs) <= _MOST_BRANCHES:
+            leads = [and_(lead, one) for lead in leads for one in runs]
         else:
-            outside.append(or_(*each))
-    outside += named.values()
-    return _Plan(leads, inside, outside, max(60, (most or scan) // max(len(leads), 1)))
+            outside.append(or_(*runs))
+    outside += [or_(*each) for each in named.values()]
+    return _Plan(leads, inside, outside, max(_LEAST_SCAN, (most or scan) // max(len(leads), 1)), null)
+
+
+def _runs(levels: Sequence[Satisfaction]) -> list[ColumnElement[bool]]:
+    """Levels as ranges of neighbours. A range is looked at in the index that leads; of one level alone a planner may
+    think that its own index is better, and go through all that have it."""
+    runs: list[list[int]] = []
+    for level in sorted(level.value for level in levels):
+        if runs and runs[-1][-1] == level - 1:
+            runs[-1].append(level)
+        else:
+            runs.append([level])
+    return [and_(e.satisfaction >= run[0], e.satisfaction <= run[-1]) for run in runs]
 
 
 def _with_reason(code: str) -> ColumnElement[bool]:
@@ -507,14 +572,27 @@ def _order(columns: Any, newest: bool) -> list[Any]:
     return [columns.assess_time.desc(), columns.id.desc()] if newest else [columns.assess_time, columns.id]
 
 
+def _few(plan: _Plan) -> tuple[Any, list[ColumnElement[bool]]]:
+    """The few rows of a number or a tail, and what has to hold of them. The limit keeps a planner from going
+    by another filter's index."""
+    few = select(evaluations).where(*plan.leads, *plan.inside).limit(_most(_FEW)).subquery("few")
+    adapter = ClauseAdapter(few)
+    return few, [adapter.traverse(condition) for condition in plan.outside]
+
+
 def list_statement(plan: _Plan, place: _Place, newest: bool, limit: int) -> Select[Any]:
     """One page's rows, in order; what was not looked at is not told."""
+    if not plan.scan:
+        few, conditions = _few(plan)
+        adapter = ClauseAdapter(few)
+        conditions += [adapter.traverse(condition) for condition in _behind(place, newest)]
+        return select(few).where(*conditions).order_by(*_order(few.c, newest)).limit(limit)
     most = plan.scan if plan.scan and plan.outside else limit
     parts = [
         select(evaluations)
         .where(lead, *plan.inside, *_behind(place, newest))
-        .order_by(*_order(e, newest))
-        .limit(most)
+        .order_by(*plan.order(newest))
+        .limit(_most(most))
         .subquery()
         for lead in plan.leads
     ]
@@ -526,7 +604,7 @@ def list_statement(plan: _Plan, place: _Place, newest: bool, limit: int) -> Sele
         select(scanned)
         .where(*(adapter.traverse(condition) for condition in plan.outside))
         .order_by(*_order(scanned.c, newest))
-        .limit(limit)
+        .limit(_most(limit))
     )
 
 
@@ -537,9 +615,9 @@ def _frontier(connection: Connection, plan: _Plan, place: _Place, newest: bool) 
         statement = (
             select(e.assess_time, e.id)
             .where(lead, *plan.inside, *_behind(place, newest))
-            .order_by(*_order(e, newest))
-            .offset(plan.scan - 1)
-            .limit(1)
+            .order_by(*plan.order(newest))
+            .offset(_most(plan.scan - 1))
+            .limit(_most(1))
         )
         if (row := connection.execute(statement).first()) is not None:
             ends.append((row.assess_time, row.id))
@@ -566,10 +644,21 @@ def _scan(
     return rows, frontier
 
 
-def _plan_each(connection: Connection) -> None:
-    """PostgreSQL plans with the values it is given: whether one is rare decides which index is best."""
+def _plan_alike(connection: Connection, plan: _Plan) -> None:
+    """Has PostgreSQL plan the statements to come without their values where an index leads (of a number and a tail with
+    them). It takes columns for independent: what no row is, such as the defaults of a department that has none, it
+    would hold for common, and look for it among the neighbours in time, through years of them. Which index is right
+    does not depend on the values, and reading by it costs what it costs where most of it is in memory.
+    """
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql("SET LOCAL plan_cache_mode = force_custom_plan")
+        mode, cost = ("force_generic_plan", "1.1") if plan.scan else ("force_custom_plan", "4")
+        connection.exec_driver_sql(f"SET LOCAL plan_cache_mode = {mode}")
+        connection.exec_driver_sql(f"SET LOCAL random_page_cost = {cost}")
+
+
+def _most(count: int) -> Any:
+    """A limit that a planner sees even where it sees no values."""
+    return literal(count, literal_execute=True)
 
 
 def position_cursor(level: int, at: datetime | None, row_id: str) -> str:
@@ -619,12 +708,12 @@ def ratings_page(
     reached: tuple[int, _Place] | None = None
     if not viewer.sees_record:
         return RatingsPage([], None, None)
-    _plan_each(connection)
     begun, below = _read_cursor(cursor)
     subjects = _subjects_of(connection, filters, tail, below)
     if not filters.sort.by_level:
         newest = filters.sort is Sort.NEWEST
         plan = _plan(viewer, filters, _levels(filters), subjects, scan)
+        _plan_alike(connection, plan)
         place = begun[1] if begun is not None and begun[0] == 0 else _Place(None)
         rows, frontier = _scan(connection, plan, place, newest, limit + 1)
         reached = (0, frontier) if frontier is not None else None
@@ -637,6 +726,7 @@ def ratings_page(
             levels, place = levels[levels.index(Satisfaction(level)) :], begun[1]
         for level in levels:
             plan = _plan(viewer, filters, (level,), subjects, scan)
+            _plan_alike(connection, plan)
             some, frontier = _scan(connection, plan, place, True, limit + 1 - len(rows))
             rows += some
             place = _Place(None)
@@ -691,14 +781,17 @@ def _few_by_level(
 ) -> RatingsPage:
     """By level, of the few rows of a number or a tail: in one go."""
     plan = _plan(viewer, filters, _levels(filters), subjects)
+    _plan_alike(connection, plan)
     best = filters.sort is Sort.BEST
-    statement = select(evaluations).where(*plan.leads, *plan.inside)
+    few, conditions = _few(plan)
+    statement = select(few).where(*conditions)
     if begun is not None and begun[1].at is not None:
         level, place = begun
-        beyond = e.satisfaction < level if best else e.satisfaction > level
-        statement = statement.where(or_(beyond, and_(e.satisfaction == level, *_behind(place, True))))
-    order = e.satisfaction.desc() if best else e.satisfaction
-    rows = list(connection.execute(statement.order_by(order, *_order(e, True)).limit(limit + 1)))
+        behind = [ClauseAdapter(few).traverse(condition) for condition in _behind(place, True)]
+        beyond = few.c.satisfaction < level if best else few.c.satisfaction > level
+        statement = statement.where(or_(beyond, and_(few.c.satisfaction == level, *behind)))
+    order = few.c.satisfaction.desc() if best else few.c.satisfaction
+    rows = list(connection.execute(statement.order_by(order, *_order(few.c, True)).limit(limit + 1)))
     cursor = None
     if len(rows) > limit:
         rows = rows[:limit]
@@ -734,16 +827,24 @@ def count_ratings(
     if tail is not None:
         return None
     plan = _plan(viewer, filters, _levels(filters), None)
-    if plan.scan and plan.outside:
+    _plan_alike(connection, plan)
+    if not plan.scan:
+        some = list_statement(plan, _Place(None), True, COUNTED + 1).subquery()
+        return int(connection.execute(select(func.count()).select_from(some)).scalar_one())
+    if plan.outside:
         return None
     parts = [
-        select(literal(1).label("one")).select_from(evaluations).where(lead, *plan.inside).limit(COUNTED + 1).subquery()
+        select(literal(1).label("one"))
+        .select_from(evaluations)
+        .where(lead, *plan.inside)
+        .limit(_most(COUNTED + 1))
+        .subquery()
         for lead in plan.leads
     ]
     if not parts:
         return 0
     found = union_all(*(select(part.c.one) for part in parts)).subquery()
-    limited = select(found.c.one).limit(COUNTED + 1).subquery()
+    limited = select(found.c.one).limit(_most(COUNTED + 1)).subquery()
     return int(connection.execute(select(func.count()).select_from(limited)).scalar_one())
 
 

@@ -6,8 +6,9 @@ Rules kept here:
 * What a viewer may not see is as if it were not there.
 * A page goes by the feed's safe position (docs/data-model.md, `feed`): on PostgreSQL the transaction's id
   and the row's, below the oldest transaction still open; on SQLite the row's. So nothing appears behind a cursor.
-* An evaluation whose reason or words came later stands in the feed once more. It is told with its content of now, once
-  a page: a follower learns what came, and who reads from the beginning may meet it on two pages.
+* An evaluation whose reason or words came later, or whose case was moved, stands in the feed once more. It is told
+  with its content of now, once a page: a follower learns what came, and who reads from the beginning may meet it on two
+  pages.
 * One page looks at `SCAN` rows of the feed at most, however rare what is asked for: it may be empty and still have a
   next one.
 """
@@ -130,7 +131,15 @@ def read_case(
         "provisional": bool(found.provisional),
         "withdrawn_at": shown(found.withdrawn_at),
         "invitations": _invitations_of(connection, found.subject_id),
-        "evaluations": [_evaluation(row) for row in connection.execute(_OF_SUBJECT, {"subject": found.subject_id})],
+        "evaluations": [
+            _evaluation(row)
+            for row in connection.execute(
+                _OF_SUBJECT
+                if token.scope is Scope.INTAKE
+                else _OF_SUBJECT.where(_may_see(token, evaluations.c.dept_code, evaluations.c.area_code)),
+                {"subject": found.subject_id},
+            )
+        ],
     }
 
 

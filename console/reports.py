@@ -7,7 +7,7 @@ LEAST there is none. What a viewer may not see is in no figure.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -15,21 +15,22 @@ from typing import Any
 from sqlalchemy import Connection
 
 from console.directory import Names
-from console.figures import By, Figures, Period, Reason, Row, Sight, reasons, statistics
+from console.figures import WHOLE, By, Figures, Period, Reason, Row, Sight, Slice, board, reasons, statistics
 from console.viewer import Viewer
-from models.terms import SubjectKind
+from models.terms import Channel, SubjectKind
 
-__all__ = ["Line", "Report", "Table", "month", "quarter", "quarter_name", "read_report", "sight_of"]
+__all__ = ["Line", "Report", "Table", "quarter", "quarter_name", "read_report", "sight_of"]
 
 _QUARTER = re.compile(r"(\d{4})Q([1-4])", re.A)
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """`key`: the code behind a line (for the address of its rows); None: no rows can be named (a 班组)."""
+    """`part`, `period`: of what and when it tells, for the address of its rows."""
 
     name: str
-    key: str | None
+    part: Slice
+    period: Period
     figures: Figures
 
 
@@ -44,8 +45,12 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Report:
+    """`days`: the figures of each day; `hours`: of a single day, those of its hours."""
+
     period: Period
     whole: Figures
+    days: Sequence[Row]
+    hours: Mapping[int, Figures]
     tables: Sequence[Table]
     reasons: Mapping[SubjectKind, Sequence[Reason]]
 
@@ -63,13 +68,6 @@ def quarter(text: str) -> Period | None:
     year, number = int(match[1]), int(match[2])
     first = date(year, 3 * number - 2, 1)
     after = date(year + number // 4, 3 * number % 12 + 1, 1)
-    return Period(first, after - timedelta(days=1))
-
-
-def month(text: str) -> Period:
-    """`2026-10` as its days."""
-    first = date.fromisoformat(f"{text}-01")
-    after = (first + timedelta(days=31)).replace(day=1)
     return Period(first, after - timedelta(days=1))
 
 
@@ -95,26 +93,35 @@ def read_report(connection: Connection, viewer: Viewer, names: Names, period: Pe
     for row in agents:
         team = names.team(row.key)
         teams[team] = teams.get(team, Figures()) + row.figures
+    of_teams = [Line(name, Slice(team=name), period, figures) for name, figures in sorted(teams.items())]
     tables = [
-        _table("dept", By.DEPT, rows(By.DEPT), names.dept),
-        Table("team", (SubjectKind.CALL,), [Line(name, None, figures) for name, figures in sorted(teams.items())]),
-        _table("agent", By.AGENT, agents, names.agent),
-        _table("queue", By.QUEUE, rows(By.QUEUE), str),
-        _table("channel", By.CHANNEL, rows(By.CHANNEL), str),
+        _table(By.DEPT, period, rows(By.DEPT), names.dept),
+        Table("team", (SubjectKind.CALL,), of_teams),
+        _table(By.AGENT, period, agents, names.agent),
+        _table(By.QUEUE, period, rows(By.QUEUE), str),
+        _table(By.CHANNEL, period, rows(By.CHANNEL), str),
     ]
     if not names.teams:
         tables = [table for table in tables if table.by != "team"]
     if period.days > 1:
-        tables.append(_by_month(days))
-    return Report(period, whole, tables, {kind: reasons(connection, period, kind, sight) for kind in SubjectKind})
+        tables.append(_by_month(period, days))
+    hours = board(connection, period.first, sight).hours if period.days == 1 else {}
+    return Report(
+        period, whole, days, hours, tables, {kind: reasons(connection, period, kind, sight) for kind in SubjectKind}
+    )
 
 
-def _table(name: str, by: By, rows: Sequence[Row], named: Any) -> Table:
+def _table(by: By, period: Period, rows: Sequence[Row], named: Callable[[str], str]) -> Table:
     """The lines with most real ratings first."""
     kinds = by.kinds
     kept = [row for row in rows if any(_counts(row.figures, kind) for kind in kinds)]
     kept.sort(key=lambda row: (-sum(row.figures.of(kind).rated for kind in kinds), row.key))
-    return Table(name, kinds, [Line(named(row.key), row.key, row.figures) for row in kept])
+    return Table(by.value, kinds, [Line(named(row.key), _part(by, row.key), period, row.figures) for row in kept])
+
+
+def _part(by: By, key: str) -> Slice:
+    told: dict[str, Any] = {by.value: Channel(key) if by is By.CHANNEL else key}
+    return Slice(**told)
 
 
 def _counts(figures: Figures, kind: SubjectKind) -> int:
@@ -122,8 +129,12 @@ def _counts(figures: Figures, kind: SubjectKind) -> int:
     return counts.rated + counts.defaults + counts.asked + counts.not_adopted
 
 
-def _by_month(days: Sequence[Row]) -> Table:
+def _by_month(period: Period, days: Sequence[Row]) -> Table:
     months: dict[str, Figures] = {}
     for row in days:
         months[row.key[:7]] = months.get(row.key[:7], Figures()) + row.figures
-    return Table("month", tuple(SubjectKind), [Line(name, name, figures) for name, figures in sorted(months.items())])
+    lines = []
+    for name, figures in sorted(months.items()):
+        inside = [day for day in period.each if day.isoformat().startswith(name)]
+        lines.append(Line(name, WHOLE, Period(inside[0], inside[-1]), figures))
+    return Table("month", tuple(SubjectKind), lines)

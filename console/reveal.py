@@ -1,4 +1,4 @@
-"""A full number, shown once to somebody who says why.
+"""A full number, or the words of a reply that hold one, shown once to somebody who says why.
 
 Rules kept here:
 
@@ -21,20 +21,26 @@ from console.viewer import ConsoleRole, Viewer, visible
 from models.tables import calls, cases, evaluations, invitation_members, messages
 from models.terms import Satisfaction
 
-__all__ = ["LONGEST_REASON", "SHORTEST_REASON", "Numbered", "may_reveal", "take_number"]
+__all__ = ["LONGEST_REASON", "SHORTEST_REASON", "Numbered", "may_reveal", "take_number", "take_words"]
 
 SHORTEST_REASON, LONGEST_REASON = 4, 200
 
 
 class Numbered(StrEnum):
-    """What has a number: a call, a case (by subject id), an SMS (by its id)."""
+    """What has a number: a call, a case (by subject id), an SMS (by its id), the words of a reply (by the SMS's id)."""
 
     CALL = "call"
     CASE = "case"
     MESSAGE = "message"
+    WORDS = "words"
 
 
-_TABLES: dict[Numbered, Table] = {Numbered.CALL: calls, Numbered.CASE: cases, Numbered.MESSAGE: messages}
+_TABLES: dict[Numbered, Table] = {
+    Numbered.CALL: calls,
+    Numbered.CASE: cases,
+    Numbered.MESSAGE: messages,
+    Numbered.WORDS: messages,
+}
 
 
 def _key(table: Table) -> ColumnElement[Any]:
@@ -85,3 +91,22 @@ def take_number(
         words=reason,
     )
     return bytes(row.number_sealed)
+
+
+def take_words(executes: Executes, now: datetime, viewer: Viewer, message_id: str, reason: str) -> bool:
+    """Whether a viewer may have the words of a reply unmasked; if so, the reason is written to the audit.
+
+    Read them once this has been committed, and not before.
+    """
+    row = executes.execute(
+        select(messages.c.id).where(
+            messages.c.id == message_id,
+            messages.c.direction == "in",
+            messages.c.queue.is_not(None),
+            may_reveal(viewer, messages),
+        )
+    ).first()
+    if row is None:
+        return False
+    note(executes, now, viewer.actor, Action.WORDS_REVEALED, subject_id=message_id, words=reason)
+    return True

@@ -4,12 +4,16 @@ Rules kept here:
 
 * The browser holds 32 random bytes, the database their SHA-256. Each log-in makes new ones, whatever was sent before.
 * A session ends after `idle` without use and after `life` in any case, with a log-out, a new password, and a disabled
-  user; that and the role are looked up at each request.
+  user; that and the role are looked up at each request. Looking at a live board is use: it is noted every few minutes.
 * An attempt is stored as failed before the password is looked at, and as right only with the session. So a crash, or
   many attempts at once, cost the one who tries.
-* After `FREE_BY_NAME` failures of a name since its last success, or `FREE_BY_ADDRESS` of an address, within `WINDOW`,
-  the next attempt is refused unseen until a wait is over that doubles with each failure, up to `LONGEST_WAIT`. Nobody
+* After some failures within `WINDOW` the next attempt is refused unseen until a wait is over that doubles with each
+  failure. Counted are those of a name from an address (`BY_PAIR`, strict), of a name from anywhere, and of an address
+  under any name (`BY_NAME`, `BY_ADDRESS`: many are free, the waits are short), each since the last success. Nobody
   sleeps: a refusal says when. It says the same of names that nobody has.
+* Who has logged in from an address within `KNOWN_FOR` is held up by their own failures there alone, so that nobody else
+  can keep them out: not from elsewhere under their name, nor under other names behind the same router or proxy.
+* An attempt whose password was not looked at does not count.
 """
 
 from __future__ import annotations
@@ -19,9 +23,8 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
-from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import ColumnElement, delete, func, insert, or_, select, update
 
 from console.auditing import Action, Executes, note
 from console.people import User, find_user, user_of
@@ -30,33 +33,55 @@ from models.ids import new_id
 from models.tables import login_attempts, sessions, users
 
 __all__ = [
-    "FREE_BY_ADDRESS",
-    "FREE_BY_NAME",
-    "LONGEST_WAIT",
+    "BY_ADDRESS",
+    "BY_NAME",
+    "BY_PAIR",
+    "KNOWN_FOR",
+    "Allowance",
     "Attempt",
     "Session",
     "SessionRules",
     "begin_attempt",
     "change_password",
     "clear_attempt",
+    "drop_attempt",
     "end_session",
     "find_session",
     "note_failure",
     "open_session",
     "still_open",
     "touch",
-    "wait_after",
     "wants_touch",
+    "watching_touch",
 ]
 
-FREE_BY_NAME = 5
-FREE_BY_ADDRESS = 20
 WINDOW = timedelta(hours=1)
-LONGEST_WAIT = timedelta(minutes=5)
+KNOWN_FOR = timedelta(days=30)
 _FIRST_WAIT = timedelta(seconds=2)
 _KEPT = timedelta(days=1)
 _TIDIED = 64
 _TOUCH = timedelta(minutes=1)
+_WATCHED = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """How many failures cost nothing, and the longest wait after more."""
+
+    free: int
+    longest: timedelta
+
+    def wait_after(self, failures: int) -> timedelta:
+        """How long to wait after so many failures."""
+        if failures < self.free:
+            return timedelta(0)
+        doubled: int = 2 ** min(failures - self.free, 20)
+        return min(_FIRST_WAIT * doubled, self.longest)
+
+
+BY_PAIR = Allowance(5, timedelta(minutes=5))
+BY_NAME = Allowance(30, timedelta(minutes=1))
+BY_ADDRESS = Allowance(100, timedelta(seconds=30))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,29 +122,24 @@ def _sha256(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-def wait_after(failures: int, free: int) -> timedelta:
-    """How long to wait after so many failures, of which `free` cost nothing."""
-    if failures < free:
-        return timedelta(0)
-    doubled: int = 2 ** min(failures - free, 20)
-    return min(_FIRST_WAIT * doubled, LONGEST_WAIT)
-
-
 # ── attempts ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def begin_attempt(executes: Executes, now: datetime, name: str, address: str) -> Attempt:
     """Stores an attempt, as failed so far; or says how long to wait, and stores nothing."""
     by_name, by_address = _sha256(name), _sha256(address)
-    wait = max(
-        _left(executes, now, login_attempts.c.name_hash, by_name, FREE_BY_NAME, forgiven=True),
-        _left(executes, now, login_attempts.c.address_hash, by_address, FREE_BY_ADDRESS, forgiven=False),
-    )
+    of_name, of_address = login_attempts.c.name_hash == by_name, login_attempts.c.address_hash == by_address
+    wait = _left(executes, now, BY_PAIR, of_name, of_address)
+    if not _is_known(executes, now, of_name, of_address):
+        wait = max(wait, _left(executes, now, BY_NAME, of_name), _left(executes, now, BY_ADDRESS, of_address))
     if wait > timedelta(0):
         return Attempt(None, timedelta(seconds=ceil(wait.total_seconds())), None)
     old = (
         select(login_attempts.c.id)
-        .where(login_attempts.c.at < now - _KEPT)
+        .where(
+            login_attempts.c.at < now - _KEPT,
+            or_(login_attempts.c.failed, login_attempts.c.at < now - KNOWN_FOR),
+        )
         .limit(_TIDIED)
         .with_for_update(skip_locked=True)
     )
@@ -131,15 +151,20 @@ def begin_attempt(executes: Executes, now: datetime, name: str, address: str) ->
     return Attempt(attempt_id, timedelta(0), find_user(executes, name))
 
 
-def _left(executes: Executes, now: datetime, column: Any, value: bytes, free: int, *, forgiven: bool) -> timedelta:
-    """What is left of the wait of a name or an address. `forgiven`: a success wipes out what was before it."""
-    where = [column == value, login_attempts.c.at > now - WINDOW]
-    if forgiven:
-        last_success = executes.execute(
-            select(func.max(login_attempts.c.at)).where(*where, login_attempts.c.failed.is_(False))
-        ).scalar()
-        if last_success is not None:
-            where.append(login_attempts.c.at > last_success)
+def _is_known(executes: Executes, now: datetime, *whose: ColumnElement[bool]) -> bool:
+    """Whether this name has logged in from this address lately."""
+    lately = (login_attempts.c.at > now - KNOWN_FOR, login_attempts.c.failed.is_(False))
+    return executes.execute(select(login_attempts.c.id).where(*whose, *lately).limit(1)).first() is not None
+
+
+def _left(executes: Executes, now: datetime, allowance: Allowance, *whose: ColumnElement[bool]) -> timedelta:
+    """What is left of the wait after the failures since the last success."""
+    where = [*whose, login_attempts.c.at > now - WINDOW]
+    last_success = executes.execute(
+        select(func.max(login_attempts.c.at)).where(*where, login_attempts.c.failed.is_(False))
+    ).scalar()
+    if last_success is not None:
+        where.append(login_attempts.c.at > last_success)
     row = executes.execute(
         select(func.count().label("failures"), func.max(login_attempts.c.at).label("last")).where(
             *where, login_attempts.c.failed
@@ -148,12 +173,17 @@ def _left(executes: Executes, now: datetime, column: Any, value: bytes, free: in
     if row.last is None:
         return timedelta(0)
     last: datetime = row.last
-    return max(timedelta(0), last + wait_after(row.failures, free) - now)
+    return max(timedelta(0), last + allowance.wait_after(row.failures) - now)
 
 
 def clear_attempt(executes: Executes, attempt_id: str) -> None:
     """The password was right."""
     executes.execute(update(login_attempts).where(login_attempts.c.id == attempt_id).values(failed=False))
+
+
+def drop_attempt(executes: Executes, attempt_id: str) -> None:
+    """The password was not looked at: as if nobody had tried."""
+    executes.execute(delete(login_attempts).where(login_attempts.c.id == attempt_id))
 
 
 def note_failure(executes: Executes, now: datetime, user: User | None, address: str) -> None:
@@ -242,6 +272,11 @@ def touch(executes: Executes, now: datetime, session: Session) -> None:
 def wants_touch(session: Session, now: datetime) -> bool:
     """Whether the last use that is stored is old enough to be written again."""
     return now - session.seen_at >= _TOUCH
+
+
+def watching_touch(rules: SessionRules) -> timedelta:
+    """How often a board that is only looked at is noted as use: seldom, and several times before `idle` is over."""
+    return min(_WATCHED, rules.idle / 4)
 
 
 def end_session(executes: Executes, now: datetime, session: Session) -> None:

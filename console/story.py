@@ -37,7 +37,7 @@ from models.tables import (
     remarks,
     segments,
 )
-from models.terms import OutboxState, Satisfaction, SubjectKind
+from models.terms import AuditAction, CallOutcome, OutboxState, Satisfaction, SubjectKind
 
 __all__ = ["MOST", "Event", "EventKind", "Fact", "Member", "Story", "evaluation_subject", "read_story"]
 
@@ -82,7 +82,10 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`tone`: good, bad or none. `link`: a page of ours about it."""
+    """`tone`: good, bad or none. `link`: a page of ours about it. `words`: of people, masked.
+
+    `detail`, of an action of the audit, and `fault`, of a push, are as stored: the page has the words for them.
+    """
 
     at: datetime
     kind: EventKind
@@ -90,6 +93,8 @@ class Event:
     tone: str = ""
     words: str | None = None
     link: str = ""
+    detail: tuple[str, str] | None = None
+    fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,9 +420,9 @@ def _pushed(connection: Connection, rated: Sequence[Any]) -> list[Event]:
         facts = [Fact("batch_state", row.state, "batch_state"), Fact("tries", row.tries)]
         if row.verdict:
             facts.append(Fact("verdict", row.verdict, "verdict"))
-        words = mask_words(row.reason or (row.last_error if row.answered_at is None else None))
+        fault = row.reason or (row.last_error if row.answered_at is None else None)
         tone = {"accepted": "good", "duplicate": "good", "rejected": "bad"}.get(row.verdict or "", "")
-        found.append(Event(row.answered_at or row.created_at, EventKind.PUSHED, tuple(facts), tone, words))
+        found.append(Event(row.answered_at or row.created_at, EventKind.PUSHED, tuple(facts), tone, fault=fault))
     for row in connection.execute(select(outbox).where(outbox.c.evaluation_id.in_(ids))):
         dead = row.state == OutboxState.DEAD.value
         facts = [Fact("tries", row.tries)]
@@ -429,7 +434,7 @@ def _pushed(connection: Connection, rated: Sequence[Any]) -> list[Event]:
                 EventKind.DEAD if dead else EventKind.WAITING,
                 tuple(facts),
                 "bad" if dead else "",
-                mask_words(row.reason),
+                fault=row.reason,
             )
         )
     for one in rated:
@@ -443,18 +448,24 @@ def _pushed(connection: Connection, rated: Sequence[Any]) -> list[Event]:
     return found
 
 
+_TOLD = [
+    *(AuditAction.RATING_STORED.value, AuditAction.RATING_DEFAULTED.value),
+    *(AuditAction.CASE_POSTED.value, AuditAction.CENTRE_WORD.value),
+    *(AuditAction.of_call(outcome).value for outcome in CallOutcome),
+]
+
+
 def _audited(connection: Connection, ids: Sequence[str]) -> list[Event]:
     """What people and machinery did to it. What the events above tell already is left out."""
-    told = ("rating.stored", "rating.defaulted", "case.posted", "centre.word")
     statement = (
-        select(audit).where(audit.c.subject_id.in_(ids), audit.c.action.not_in(told)).order_by(audit.c.id).limit(MOST)
+        select(audit).where(audit.c.subject_id.in_(ids), audit.c.action.not_in(_TOLD)).order_by(audit.c.id).limit(MOST)
     )
     return [
         Event(
             row.at,
             EventKind.AUDIT,
             (Fact("actor", row.actor, "actor"), Fact("action", row.action, "action")),
-            words=mask_words(row.detail),
+            detail=(row.action, row.detail) if row.detail else None,
         )
         for row in connection.execute(statement)
     ]

@@ -6,7 +6,7 @@ Rules kept here:
   viewer may not see is as if it were not there, in pages, figures, exports and by a guessed address alike.
 * Admins and auditors see no rows of the record. A department sees what is its own: CASEs by `dept_code`, CALLs by
   `dept`. Areas are beginnings of area codes. Departments and areas narrow a supervisor and a wall screen, too.
-* A call has no area of its own; its evaluation's counts.
+* An evaluation says of department and area what its call or case says (intake/restated.py): they are seen together.
 * An SMS is seen through the invitation it belongs to. One that belongs to none is seen by who sees everything.
 """
 
@@ -18,11 +18,21 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, false, or_, select, true
+from sqlalchemy import ColumnElement, Table, and_, false, func, or_, select, true
 
 from models.tables import calls, cases, evaluations, invitation_members, invitations, messages, ratings
 
-__all__ = ["ConsoleRole", "Viewer", "may_see", "narrowed", "read_codes", "stored_codes", "visible"]
+__all__ = [
+    "ConsoleRole",
+    "Viewer",
+    "may_see",
+    "narrowed",
+    "read_codes",
+    "stored_codes",
+    "visible",
+    "visible_among",
+    "wholly_visible",
+]
 
 
 class ConsoleRole(StrEnum):
@@ -86,6 +96,15 @@ def narrowed(
     return and_(true(), *conditions)
 
 
+def visible_among(viewer: Viewer) -> ColumnElement[bool]:
+    """`visible` of evaluations that another condition has found: no index of a department or an area is led by it."""
+    if not viewer.sees_record:
+        return false()
+    if viewer.sees_all:
+        return true()
+    return narrowed(viewer.depts, viewer.areas, evaluations.c.dept_code.concat(""), evaluations.c.area_code.concat(""))
+
+
 def visible(viewer: Viewer, table: Table) -> ColumnElement[bool]:
     """The condition of the rows of a table that a viewer may see: evaluations, cases, calls, invitations, messages.
 
@@ -101,10 +120,7 @@ def visible(viewer: Viewer, table: Table) -> ColumnElement[bool]:
     if table is evaluations or table is cases:
         return narrowed(viewer.depts, viewer.areas, table.c.dept_code, table.c.area_code)
     if table is calls:
-        own = narrowed(viewer.depts, (), calls.c.dept, calls.c.dept)
-        if viewer.areas:
-            own = and_(own, _rated_in(viewer, calls.c.subject_id))
-        return own
+        return narrowed(viewer.depts, viewer.areas, calls.c.dept, calls.c.area_code)
     if table is ratings:
         return (
             select(evaluations.c.id)
@@ -125,14 +141,22 @@ def visible(viewer: Viewer, table: Table) -> ColumnElement[bool]:
     )
 
 
-def _rated_in(viewer: Viewer, subject_id: ColumnElement[Any]) -> ColumnElement[bool]:
-    of_call = evaluations.alias("of_call")
-    return (
-        select(of_call.c.id)
-        .where(of_call.c.subject_id == subject_id, narrowed((), viewer.areas, of_call.c.dept_code, of_call.c.area_code))
-        .correlate(calls)
-        .exists()
+def wholly_visible(viewer: Viewer) -> ColumnElement[bool]:
+    """The condition of the invitations of which a viewer may see every call and case."""
+    hidden = (
+        select(invitation_members.c.subject_id)
+        .outerjoin(cases, cases.c.subject_id == invitation_members.c.subject_id)
+        .outerjoin(calls, calls.c.subject_id == invitation_members.c.subject_id)
+        .where(
+            invitation_members.c.invitation_id == invitations.c.id,
+            ~or_(
+                and_(cases.c.subject_id.is_not(None), func.coalesce(visible(viewer, cases), false())),
+                and_(calls.c.subject_id.is_not(None), func.coalesce(visible(viewer, calls), false())),
+            ),
+        )
+        .correlate(invitations)
     )
+    return and_(visible(viewer, invitations), ~hidden.exists())
 
 
 def may_see(viewer: Viewer, dept_code: str | None, area_code: str | None) -> bool:

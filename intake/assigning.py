@@ -8,8 +8,10 @@ Rules kept here:
    came in time is not late because somebody looked at it later.
 3. No level: the words are kept as a remark on the invitation. A level where one stands: 追评, as ever.
 4. We say nothing of ourselves on an assignment: a person has looked.
-5. 再问一次: once ever for an invitation (`once_key`), inside the sending hours and under the number's cap, never after
-   an opt-out, to the number that was invited, with its extension code, so that the answer is found.
+5. A supervisor assigns who sees every call and case of the invitation: the level counts for each of them.
+6. 再问一次: once ever for an invitation (`once_key`), inside the sending hours and under the number's cap, never after
+   an opt-out, to the number that was invited, with its extension code, so that the answer is found. Who is not to say
+   what a reply was does not end a reply about pressure with it.
 """
 
 from __future__ import annotations
@@ -168,6 +170,8 @@ class AssignReply:
         )
 
     def _refusal(self, unit: Unit, row: Any) -> Refusal | None:
+        if not self.person.settles:
+            return Refusal.SUPERVISORS_ALONE
         if row.text is None or self.heard.text != row.text:
             return Refusal.UNREADABLE
         if QueueReason(row.queue) not in ASSIGNABLE:
@@ -175,7 +179,9 @@ class AssignReply:
         for table in (ratings, remarks):
             if unit.execute(select(table.c.id).where(table.c.message_id == row.id)).first() is not None:
                 return Refusal.COUNTED
-        return None if _may_see(unit, self.invitation_id, self.person) else Refusal.UNKNOWN_INVITATION
+        if not _may_see(unit, self.invitation_id, self.person):
+            return Refusal.UNKNOWN_INVITATION
+        return None if _sees_whole(unit, self.invitation_id, self.person) else Refusal.NOT_ALL_SEEN
 
     def _as_taken(self) -> TakeReply:
         """What somebody said about wanting no SMS was done when it came, and a person has seen the pressure."""
@@ -186,6 +192,11 @@ class AssignReply:
 
 def _may_see(unit: Unit, invitation_id: str, person: Person) -> bool:
     found = unit.execute(select(invitations.c.id).where(invitations.c.id == invitation_id, person.invitations))
+    return found.first() is not None
+
+
+def _sees_whole(unit: Unit, invitation_id: str, person: Person) -> bool:
+    found = unit.execute(select(invitations.c.id).where(invitations.c.id == invitation_id, person.whole))
     return found.first() is not None
 
 
@@ -218,6 +229,8 @@ class AskByHand:
         assert row is not None
         if row.queue == QueueReason.MISTAKEN.value:
             return Done(identity, Did.REFUSED, why=Refusal.NOT_THIS_WAY)
+        if row.queue == QueueReason.PRESSURE.value and not self.person.settles:
+            return Done(identity, Did.REFUSED, why=Refusal.SUPERVISORS_ALONE)
         known = None
         if _may_see(unit, self.invitation_id, self.person):
             known = load_invitations(unit, {self.invitation_id}, self.now, self.late_window).get(self.invitation_id)

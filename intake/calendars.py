@@ -27,7 +27,7 @@ from models.clock import SHANGHAI
 from models.door import Bulk, Many, Priority, Unit
 from models.reads import Read
 from models.tables import audit, calendar_days, calendar_years, meta
-from models.terms import Actor
+from models.terms import Actor, AuditAction
 
 __all__ = [
     "APPLIED",
@@ -284,7 +284,7 @@ class ImportCalendar:
             f"version {result.version}: {result.added} added, {result.changed} changed, {result.removed} taken back; "
             f"from {result.since} on"
         )
-        unit.insert(_AUDIT, [(self.id, self.now, self.actor, "calendar.imported", None, detail)])
+        unit.insert(_AUDIT, [(self.id, self.now, self.actor, AuditAction.CALENDAR_IMPORTED.value, None, detail)])
         return result
 
     def _store(self, unit: Unit, days: Sequence[DayLine], years: Sequence[YearLine]) -> None:

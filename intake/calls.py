@@ -27,7 +27,7 @@ from intake.names import project_no, project_no_of_call
 from intake.record import FEED, Asking, EvaluationKey, KnownCall, KnownCase, Record, Rules, Stored, Told, earlier
 from models.door import Many, Priority, Unit
 from models.tables import evaluations, outbox, ratings
-from models.terms import CallOutcome, InvitationState, Origin, Satisfaction, SubjectKind
+from models.terms import AuditAction, CallOutcome, InvitationState, Origin, Satisfaction, SubjectKind
 
 __all__ = ["EndCall", "GiveReason", "RateCall", "ReleaseHolds", "ReleaseStaleHolds"]
 
@@ -99,7 +99,8 @@ class RateCall:
             pushed.append(keys[0])
         for key in pushed:
             record.push(told, key, hold=self.hold)
-        record.audit(told, "rating.stored", call.subject_id, verdict.detail if verdict is not None else None)
+        detail = verdict.detail if verdict is not None else None
+        record.audit(told, AuditAction.RATING_STORED, call.subject_id, detail)
         return self._stored(keys)
 
     def _stored(self, keys: Sequence[EvaluationKey]) -> Stored:
@@ -133,7 +134,7 @@ class RateCall:
     def _rate_case(self, record: Record, case: KnownCase) -> EvaluationKey:
         told = self.told
         assert told.facts.case_no is not None
-        number = 1
+        case, number = record.tell_case(told, case), 1
         if case.effective is not None:
             number = case.effective.assess_number + 1
             record.no_longer_effective(case.subject_id, case.effective.assess_number)
@@ -177,7 +178,7 @@ class EndCall:
         if case is not None and (case.effective is not None or case.withdrawn):
             case = None
         waits = self._ask(record, call, case, refused)
-        record.audit(told, f"call.{call.outcome.value}", call.subject_id)
+        record.audit(told, AuditAction.of_call(call.outcome), call.subject_id)
         return waits
 
     def _ask(self, record: Record, call: KnownCall, case: KnownCase | None, refused: Mapping[bytes, OptOut]) -> bool:
@@ -197,6 +198,7 @@ class EndCall:
             if not skipped or (case.asking.state is InvitationState.WAITING and case.asking.open_members == 1):
                 asking, due_at = case.asking, None
                 record.join_call(told, call, asking)
+                record.tell_case(told, case)
         if asking is None:
             asking = record.invite(told, call, after.state, after.reason, due_at, asked_at)
             if case is not None and (case.asking is None or (after.sms and may_move(case.asking))):

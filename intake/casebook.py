@@ -24,6 +24,7 @@ from intake.numbers import NumberKind
 from intake.posted import CaseContent
 from intake.record import UNSENT_AFTER
 from intake.reminders import REMIND
+from intake.restated import Copied, evaluations_follow, invitations_follow
 from models.door import Bulk, Many, Unit
 from models.privacy import SealedNumber
 from models.rollups import Whose
@@ -43,6 +44,7 @@ from models.tables import (
     ratings,
 )
 from models.terms import (
+    AuditAction,
     Channel,
     DefaultReason,
     InvitationState,
@@ -138,7 +140,10 @@ class KnownInvitation:
 
 @dataclass(slots=True)
 class KnownCase:
-    """`evaluated`: who gave its effective evaluation. `told_agent`, `told_dept`: what its call said, where one did."""
+    """`evaluated`: who gave its effective evaluation. `told_agent`, `told_dept`: what its call said, where one did.
+
+    `said`: what its evaluations copy, as it was stored; None: it is new. `asked_by`: its invitations.
+    """
 
     subject_id: str
     key: CaseKey
@@ -156,6 +161,8 @@ class KnownCase:
     told_dept: str | None = None
     default_at: datetime | None = None
     default_reason: DefaultReason | None = None
+    said: Copied | None = None
+    asked_by: frozenset[str] = frozenset()
     new: bool = False
     changed: bool = False
 
@@ -322,8 +329,12 @@ _SELECT_CASES = (
     .order_by(cases.c.subject_id)
     .with_for_update(of=cases)
 )
-_SELECT_EVALUATED = select(evaluations.c.subject_id, evaluations.c.origin).where(
-    evaluations.c.subject_id.in_(bindparam("subjects", expanding=True)), evaluations.c.effective
+_SELECT_EVALUATED = (
+    select(evaluations.c.subject_id, evaluations.c.origin, calls.c.agent, calls.c.dept)
+    .select_from(evaluations)
+    .outerjoin(ratings, ratings.c.id == evaluations.c.rating_id)
+    .outerjoin(calls, calls.c.subject_id == ratings.c.call_subject_id)
+    .where(evaluations.c.subject_id.in_(bindparam("subjects", expanding=True)), evaluations.c.effective)
 )
 _SELECT_MEMBERSHIPS = select(invitation_members.c.subject_id, invitation_members.c.invitation_id).where(
     invitation_members.c.subject_id.in_(bindparam("subjects", expanding=True))
@@ -436,6 +447,7 @@ class CaseBook:
                 row.created_at,
                 default_at=row.default_at,
                 default_reason=DefaultReason(row.default_reason) if row.default_reason is not None else None,
+                said=Copied(*(content[name] for name in Copied._fields)),
             )
 
     def _load_invitations(self, group_keys: Collection[str]) -> None:
@@ -444,7 +456,8 @@ class CaseBook:
         if by_subject:
             subjects = {"subjects": list(by_subject)}
             for row in self.unit.execute(_SELECT_EVALUATED, subjects):
-                by_subject[row.subject_id].evaluated = Origin(row.origin)
+                case = by_subject[row.subject_id]
+                case.evaluated, case.told_agent, case.told_dept = Origin(row.origin), row.agent, row.dept
             memberships = list(self.unit.execute(_SELECT_MEMBERSHIPS, subjects))
         ids = sorted({row.invitation_id for row in memberships})
         if not ids and not group_keys:
@@ -481,8 +494,9 @@ class CaseBook:
         for row in memberships:
             case, known = by_subject[row.subject_id], self.invitations[row.invitation_id]
             case.invitation = _current(case.invitation, known)
+            case.asked_by |= {row.invitation_id}
             if (said := told.get(row.invitation_id)) is not None:
-                case.told_agent, case.told_dept = said.agent, said.dept
+                case.told_agent, case.told_dept = said.agent or case.told_agent, said.dept or case.told_dept
 
     def _load_opt_outs(self, hashes: Collection[bytes]) -> None:
         if not hashes:
@@ -720,9 +734,10 @@ class CaseBook:
         self._feed.append(("evaluation", *key, now))
         case.evaluated = Origin.CITIZEN
 
-    def audit(self, row: tuple[str, datetime, str, str, str | None, str | None]) -> None:
+    def audit(self, row: tuple[str, datetime, str, AuditAction, str | None, str | None]) -> None:
         """id, at, actor, action, subject, detail."""
-        self._audit.append(row)
+        own_id, at, actor, action, *rest = row
+        self._audit.append((own_id, at, actor, action.value, *rest))
 
     def store(self, rules: CaseRules, now: datetime) -> None:
         unit = self.unit
@@ -748,10 +763,27 @@ class CaseBook:
         unit.many(_CANCEL_TEXT, self._requeued)
         unit.many(_REST_CODE, self._requeued)
         end_invitations(unit, self._endings)
+        self._restate(rules, now)
         unit.insert(_EVALUATIONS, self._evaluations)
         unit.insert(_OUTBOX, self._outbox)
         unit.insert(_FEED, self._feed)
         unit.insert(_AUDIT, self._audit)
+
+    def _restate(self, rules: CaseRules, now: datetime) -> None:
+        """What its evaluations copy from a case follows it."""
+        moved: dict[str, Copied] = {}
+        left: dict[str, set[tuple[str | None, str | None]]] = {}
+        for case in self.cases.values():
+            if case.said is None or not case.changed:
+                continue
+            says = _says(case.content, rules)
+            if says != case.said:
+                moved[case.subject_id] = says
+                for identity in case.asked_by:
+                    areas = {case.said.area_code, case.said.area_code or rules.area_code}
+                    left.setdefault(identity, set()).update((case.said.dept_code, area) for area in areas)
+        evaluations_follow(self.unit, moved, now)
+        invitations_follow(self.unit, left, rules.area_code)
 
     def _invitations_that(self, *, new: bool) -> Iterable[KnownInvitation]:
         if new:
@@ -762,6 +794,11 @@ class CaseBook:
 def _number(row: Any) -> NumberRow:
     kind = NumberKind(row.number_kind) if row.number_kind is not None else NumberKind.ANONYMOUS
     return NumberRow(kind, row.number_sealed, row.number_hash, row.number_tail, row.number_key_id)
+
+
+def _says(content: CaseContent, rules: CaseRules) -> Copied:
+    said = Copied(*(getattr(content, name) for name in Copied._fields))
+    return said._replace(area_code=said.area_code or rules.area_code)
 
 
 def _current(first: KnownInvitation | None, second: KnownInvitation) -> KnownInvitation:

@@ -10,7 +10,8 @@ Rules kept here:
 4. Before the first SMS everything may be changed; after it not the phone. Batch and theme stay once the case was asked,
    in whatever way, or rated: a later member of a group takes what its citizen said of the group, of no case alone.
 5. A withdrawn case is asked nothing more and has no deadline. What it was rated stays.
-6. A deadline is computed with the calendar that is stored when it is stored (intake/calendars.py, rule 2); a changed
+6. What an evaluation copies from its case follows a completed and a changed one (intake/restated.py).
+7. A deadline is computed with the calendar that is stored when it is stored (intake/calendars.py, rule 2); a changed
    closing or area computes it again, unless the case is rated.
 
 A command carries the ids of all it may store, so that running twice (models/door.py, rule 3) stores the same.
@@ -36,7 +37,7 @@ from models.clock import Clock
 from models.door import Door, Priority, Unit
 from models.ids import new_id
 from models.privacy import Keyring
-from models.terms import DefaultReason, InvitationState, Origin, SubjectKind
+from models.terms import AuditAction, DefaultReason, InvitationState, Origin, SubjectKind
 
 __all__ = ["AT_ONCE", "CaseDesk", "CaseRules", "PatchCase", "PostCase", "Poster", "Verdict", "WithdrawCase"]
 
@@ -262,14 +263,16 @@ class PostCase:
             return _refused(
                 self.key.case_no, 409, Problem("phone", "is not that of the batch or theme; it holds one citizen's")
             )
-        action = "case.posted" if case is None else "case.completed"
+        action = AuditAction.CASE_POSTED if case is None else AuditAction.CASE_COMPLETED
+        # It says its area itself, so that who sees by area sees the same of case and evaluation.
+        content = _in_area(self.content, self.rules)
         due = self.rules.deadlines.due(days, self.content.closed_at, self.content.area_code, self.now)
         if case is None:
             case = KnownCase(
                 self.ids.case,
                 self.key,
                 stub=False,
-                content=self.content,
+                content=content,
                 number=self.number,
                 posted_by=self.poster.name,
                 deadline=due.deadline,
@@ -281,7 +284,7 @@ class PostCase:
             )
             book.add(case)
         else:
-            case.content = _with_told(self.content, case)
+            case.content = _with_told(content, case)
             case.stub, case.number, case.posted_by = False, self.number, self.poster.name
             case.fall_due(due if case.evaluated is None else _settled(due, case))
         book.note_group(case)
@@ -293,11 +296,9 @@ class PostCase:
         # What is kept no longer cannot differ.
         gone = case.number.is_gone
         left_out = {"case_no", "service_number", "phone", *(("title",) if gone else ())}
-        differing = [
-            name
-            for name in CASE_FIELDS
-            if name not in left_out and getattr(_with_told(self.content, case), name) != getattr(case.content, name)
-        ]
+        told, known = _with_told(_in_area(self.content, self.rules), case), _in_area(case.content, self.rules)
+        compared = [name for name in CASE_FIELDS if name not in left_out]
+        differing = [name for name in compared if getattr(told, name) != getattr(known, name)]
         if not gone and not self.number.is_same(case.number):
             differing.insert(0, "phone")
         if not differing:
@@ -315,6 +316,11 @@ def _settled(due: Due, case: KnownCase) -> Due:
     """A case that is rated already: no default follows."""
     rated = DefaultReason.RATED if case.evaluated is Origin.CITIZEN else case.default_reason
     return replace(due, default_at=None, default_reason=rated)
+
+
+def _in_area(content: CaseContent, rules: CaseRules) -> CaseContent:
+    """A case that names no area lies in the hotline's."""
+    return content if content.area_code else replace(content, area_code=rules.area_code)
 
 
 def _with_told(content: CaseContent, case: KnownCase) -> CaseContent:
@@ -362,13 +368,13 @@ class PatchCase:
         if case.withdrawn_at is not None:
             return _refused(self.case_no, 409, Problem("case_no", "was withdrawn"))
         try:
-            content = self.patch.applied(case.content)
+            content = _in_area(_with_told(self.patch.applied(case.content), case), self.rules)
         except CaseRefused as refused:
             return _refused(self.case_no, 422, *refused.problems)
         number = self.number if self.number is not None and not self.number.is_same(case.number) else case.number
         if problem := self._objection(book, case, content, number):
             return _refused(self.case_no, 409, problem)
-        before = case.content
+        before = _in_area(case.content, self.rules)
         changed = [name for name in CASE_FIELDS if getattr(content, name, None) != getattr(before, name, None)]
         moved = number is not case.number
         if not changed and not moved:
@@ -379,7 +385,7 @@ class PatchCase:
         self._ask_anew(book, case, before, number)
         book.remind(case)
         detail = ", ".join([*(["phone"] if moved else []), *changed])
-        book.audit((self.ids.audit, self.now, self.poster.actor, "case.patched", case.subject_id, detail))
+        book.audit((self.ids.audit, self.now, self.poster.actor, AuditAction.CASE_PATCHED, case.subject_id, detail))
         return _verdict(case, 200, self.now)
 
     def _objection(self, book: CaseBook, case: KnownCase, content: CaseContent, number: NumberRow) -> Problem | None:
@@ -467,7 +473,7 @@ class WithdrawCase:
             case.default_at = None
             if case.evaluated is None and case.default_reason is None:
                 case.default_reason = DefaultReason.WITHDRAWN
-            book.audit((self.ids.audit, self.now, self.poster.actor, "case.withdrawn", case.subject_id, None))
+            book.audit((self.ids.audit, self.now, self.poster.actor, AuditAction.CASE_WITHDRAWN, case.subject_id, None))
         return _verdict(case, 200, self.now)
 
 

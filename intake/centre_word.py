@@ -18,7 +18,7 @@ from intake.counted import EVALUATED, note_evaluation
 from models.door import Bulk, Priority, Unit
 from models.ids import new_id
 from models.tables import audit, evaluations, feed
-from models.terms import Adoption, FollowUp
+from models.terms import Adoption, AuditAction, FollowUp
 
 __all__ = ["CentreWord", "Heard", "Standing", "StoreCentreWord"]
 
@@ -108,5 +108,7 @@ class StoreCentreWord:
             note_evaluation(unit, 1, before._replace(adoption=adoption))
         unit.insert(_FEED, [("evaluation", row.subject_id, row.assess_number, self.now)])
         said = " ".join(filter(None, (adoption and f"adoption {adoption}", follow_up and f"follow-up {follow_up}")))
-        unit.insert(_AUDIT, [(new_id(), self.now, self.actor, "centre.word", row.subject_id, said or None)])
+        unit.insert(
+            _AUDIT, [(new_id(), self.now, self.actor, AuditAction.CENTRE_WORD.value, row.subject_id, said or None)]
+        )
         return Standing(Heard.NEW, adoption, follow_up, note, self.now)

@@ -51,6 +51,7 @@ from models.tables import (
 )
 from models.terms import (
     Actor,
+    AuditAction,
     Channel,
     DefaultReason,
     InvitationState,
@@ -371,7 +372,7 @@ class _Group:
             ),
             (evaluation_id, *key, OutboxState.WAITING.value, now, 0, now),
             ("evaluation", *key, now),
-            (new_id(), now, Actor.SCHEDULER.value, "rating.defaulted", row.subject_id),
+            (new_id(), now, Actor.SCHEDULER.value, AuditAction.RATING_DEFAULTED.value, row.subject_id),
         )
 
     def _end_invitations(self, defaulted: Sequence[Any]) -> None:

@@ -40,7 +40,7 @@ from models.tables import (
     ratings,
     receipts,
 )
-from models.terms import Actor, InvitationState, OutboxState
+from models.terms import Actor, AuditAction, InvitationState, OutboxState
 
 __all__ = ["BlankAnswered", "ForgetGroup", "Forgotten", "NoteForgotten", "Tally", "tally"]
 
@@ -236,7 +236,7 @@ class NoteForgotten:
                         id=command.id,
                         at=command.now,
                         actor=Actor.COMMAND_LINE.value,
-                        action="person.forgotten",
+                        action=AuditAction.PERSON_FORGOTTEN.value,
                         detail=json.dumps(asdict(command.done)),
                     )
                 )

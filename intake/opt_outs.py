@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert, update
 
 from models.ids import new_id
 from models.tables import audit, opt_outs
-from models.terms import Actor
+from models.terms import Actor, AuditAction
 
 __all__ = ["lift_carrier_opt_out"]
 
@@ -27,7 +27,11 @@ def lift_carrier_opt_out(connection: Connection, number_hash: bytes, now: dateti
     if lifted:
         connection.execute(
             insert(audit).values(
-                id=new_id(), at=now, actor=Actor.COMMAND_LINE.value, action="opt_out.lifted", detail="carrier"
+                id=new_id(),
+                at=now,
+                actor=Actor.COMMAND_LINE.value,
+                action=AuditAction.OPT_OUT_LIFTED.value,
+                detail="carrier",
             )
         )
     return bool(lifted)

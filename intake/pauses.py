@@ -20,7 +20,7 @@ from models.door import Priority, Unit
 from models.ids import new_id
 from models.reads import Read
 from models.tables import audit, meta
-from models.terms import Actor
+from models.terms import Actor, AuditAction
 
 __all__ = ["AHEAD", "OUR_CLOCK", "AcceptJump", "Jump", "PauseForJump", "Trust", "read_jump", "why_paused"]
 
@@ -93,7 +93,7 @@ class PauseForJump:
                 id=new_id(),
                 at=jump.at,
                 actor=Actor.SCHEDULER.value,
-                action="clock.jumped",
+                action=AuditAction.CLOCK_JUMPED.value,
                 detail=f"{round(jump.ahead.total_seconds())} s ahead; defaults are paused",
             )
         )
@@ -117,5 +117,7 @@ class AcceptJump:
         if not rows:
             return None
         unit.execute(delete(meta).where(meta.c.key == _JUMP))
-        unit.execute(insert(audit).values(id=new_id(), at=self.now, actor=self.actor, action="clock.jump_accepted"))
+        unit.execute(
+            insert(audit).values(id=new_id(), at=self.now, actor=self.actor, action=AuditAction.CLOCK_ACCEPTED.value)
+        )
         return _read(rows[0].value)

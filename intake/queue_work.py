@@ -7,8 +7,10 @@ Rules kept here:
 2. An item has one owner at a time. Who acts on what nobody has taken takes it with that; what somebody else has taken
    is theirs until it is taken over by a word of its own.
 3. A person handles only what they may see (`Person`), and what they may not see is as if it were not there.
-4. 自称误评 is dismissed with a word about it or goes to a work order, nothing else; nothing here changes a level.
-5. Each act is a row of the audit, without texts and numbers: what, which kind, how. What somebody types about an item
+4. What a reply was is said by a supervisor alone, who dismisses it or ties it to an invitation: it may be about whoever
+   reads it. Everybody may take one, and ask the citizen once more (docs/console.md).
+5. 自称误评 is dismissed with a word about it or goes to a work order, nothing else; nothing here changes a level.
+6. Each act is a row of the audit, without texts and numbers: what, which kind, how. What somebody types about an item
    stands with the item.
 """
 
@@ -86,10 +88,14 @@ class Refusal(StrEnum):
     """Why something is not done."""
 
     NOT_THIS_WAY = "not_this_way"
+    SUPERVISORS_ALONE = "supervisors_alone"
+    NOT_ALL_SEEN = "not_all_seen"
     NEEDS_NOTE = "needs_note"
     COUNTED = "counted"
     UNREADABLE = "unreadable"
     UNKNOWN_INVITATION = "unknown_invitation"
+    NOT_CLEAR = "not_clear"
+    """No invitation fits, or several do, or another one than was shown: somebody has to choose."""
     WITHDRAWN = "withdrawn"
     TOO_LATE = "too_late"
     RATED = "rated"
@@ -103,13 +109,18 @@ class Refusal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who acts, and which rows they may act on: conditions over the tables they are named after."""
+    """Who acts, and which rows they may act on: conditions over the tables they are named after.
+
+    `whole`: invitations of which they see every call and case; `settles`: whether they may say what a reply was.
+    """
 
     actor: str
     messages: ColumnElement[bool]
     invitations: ColumnElement[bool]
     evaluations: ColumnElement[bool]
     cases: ColumnElement[bool]
+    whole: ColumnElement[bool]
+    settles: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,6 +397,8 @@ class Dismiss:
         return [results[item_id] for item_id in self.ids]
 
     def _refusal(self, item_id: str, row: Any) -> Done | None:
+        if not self.person.settles:
+            return Done(item_id, Did.REFUSED, why=Refusal.SUPERVISORS_ALONE)
         reason = QueueReason(row.queue) if row.queue is not None else None
         if self.how not in ways_of(self.kind, reason):
             return Done(item_id, Did.REFUSED, why=Refusal.NOT_THIS_WAY)

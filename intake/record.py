@@ -30,6 +30,7 @@ from intake.endings import Ending, end_invitations, stop_sending
 from intake.members import count_members
 from intake.numbers import NumberKind
 from intake.reminders import REMIND
+from intake.restated import Copied, evaluations_follow, invitations_follow
 from intake.workdays import WorkingDays
 from models.door import Bulk, Many, Unit
 from models.ids import new_id
@@ -52,6 +53,7 @@ from models.tables import (
 )
 from models.terms import (
     Actor,
+    AuditAction,
     CallOutcome,
     Channel,
     InvitationState,
@@ -237,6 +239,7 @@ _CASES = Bulk(
         "stub",
         "dept_code",
         "agent",
+        "area_code",
         "closed_at",
         "deadline",
         "provisional",
@@ -284,8 +287,19 @@ _CALL_OUTCOME = Many(
         calls.c.subject_id == bindparam("subject"),
         or_(calls.c.outcome != CallOutcome.RATED.value, bindparam("rates", type_=Boolean)),
     )
-    .values(outcome=bindparam("new_outcome"), offered_at=bindparam("offered"), ended_at=bindparam("ended")),
-    ("subject", "rates", "new_outcome", "offered", "ended"),
+    .values(
+        outcome=bindparam("new_outcome"),
+        offered_at=bindparam("offered"),
+        ended_at=bindparam("ended"),
+        **{name: bindparam(f"new_{name}") for name in ("agent", "queue", "dept", "area_code")},
+    ),
+    ("subject", "rates", "new_outcome", "offered", "ended", "new_agent", "new_queue", "new_dept", "new_area_code"),
+)
+_TELL_CASE = Many(
+    update(cases)
+    .where(cases.c.subject_id == bindparam("subject"))
+    .values(agent=bindparam("new_agent"), dept_code=bindparam("new_dept"), area_code=bindparam("new_area")),
+    ("subject", "new_agent", "new_dept", "new_area"),
 )
 _FIRST_ASKED: dict[str, Any] = {
     # What was counted when it was first asked stays.
@@ -447,11 +461,13 @@ class Record:
 
     def __init__(self, unit: Unit, told: Sequence[Told]) -> None:
         self.unit = unit
+        self._now, self._area = told[0].now, told[0].rules.area_code
         self._askings: dict[str, Asking] = {}
         self._days: WorkingDays | None = None
+        # Locked in the order in which everybody does: cases, calls, invitations.
+        closed = self._lock_cases({number for one in told if one.facts.closed and (number := one.facts.case_no)})
         self.known_calls = self._load_calls({one.facts.call_key for one in told})
-        closed = [one.facts.case_no for one in told if one.facts.closed]
-        self.known_cases = self._load_cases({number for number in closed if number})
+        self.known_cases = self._load_cases(closed)
         self.inserts: dict[Bulk, list[tuple[Any, ...]]] = {
             bulk: []
             for bulk in (
@@ -476,6 +492,7 @@ class Record:
         self.reminds: list[tuple[Asking, datetime]] = []
         self.endings: list[Ending] = []
         self.superseded: list[tuple[Any, ...]] = []
+        self.told_cases: dict[str, tuple[KnownCase, KnownCase]] = {}
 
     def _load_calls(self, keys: set[str]) -> dict[str, KnownCall]:
         rows = list(self.unit.execute(_SELECT_CALLS, {"keys": sorted(keys)}))
@@ -524,9 +541,10 @@ class Record:
                     found[row.number_hash] = OptOut(row.origin)
         return found
 
-    def _load_cases(self, numbers: set[str]) -> dict[str, KnownCase]:
+    def _lock_cases(self, numbers: set[str]) -> list[Any]:
+        """The cases as they are now: what one says is not changed until its rating is stored (intake/restated.py)."""
         if not numbers:
-            return {}
+            return []
         found = self.unit.execute(
             select(
                 case_keys.c.case_no,
@@ -548,8 +566,12 @@ class Record:
                     [(number, _CASE_CLOSING) for number in sorted(numbers)]
                 )
             )
+            .order_by(cases.c.subject_id)
+            .with_for_update(of=cases)
         )
-        rows = list(found)
+        return list(found)
+
+    def _load_cases(self, rows: Sequence[Any]) -> dict[str, KnownCase]:
         askings = self._askings_of({row.subject_id for row in rows})
         return {
             row.case_no: KnownCase(
@@ -588,9 +610,10 @@ class Record:
         if known is not None:
             merged = merged_outcome(known.outcome, outcome)
             rates = merged is CallOutcome.RATED
-            self.outcomes.append((known.subject_id, rates, merged.value, offered, told.ended_at))
             self.unit.deltas.call(-1, known.whose, known.ended_at, known.outcome)
-            known = replace(known, outcome=merged, ended_at=told.ended_at)
+            whose = _completed(known.whose, told)
+            self.outcomes.append((known.subject_id, rates, merged.value, offered, told.ended_at, *whose[1:]))
+            known = replace(known, outcome=merged, ended_at=told.ended_at, whose=whose)
         else:
             whose = Whose(SubjectKind.CALL, facts.agent, facts.queue, facts.dept, told.rules.area_code)
             known = KnownCall(told.ids.call, outcome, None, None, whose, told.ended_at)
@@ -624,7 +647,8 @@ class Record:
             return None
         known = self.known_cases.get(facts.case_no)
         if known is None:
-            known = KnownCase(told.ids.case, None, dept_code=facts.dept, agent=facts.agent)
+            area = told.rules.area_code
+            known = KnownCase(told.ids.case, None, dept_code=facts.dept, agent=facts.agent, area_code=area)
             due = self._due(told)
             self.inserts[_CASE_KEYS].append((facts.case_no, _CASE_CLOSING, known.subject_id))
             self.inserts[_CASES].append(
@@ -635,6 +659,7 @@ class Record:
                     True,
                     facts.dept,
                     facts.agent,
+                    area,
                     told.ended_at,
                     due.deadline,
                     due.provisional,
@@ -645,6 +670,23 @@ class Record:
             )
             self.known_cases[facts.case_no] = known
         return known
+
+    def tell_case(self, told: Told, case: KnownCase) -> KnownCase:
+        """The case takes from its call what it does not say itself: its evaluation will, and they never differ."""
+        facts = told.facts
+        assert facts.case_no is not None
+        current = self.known_cases[facts.case_no]
+        completed = replace(
+            current,
+            agent=current.agent or facts.agent,
+            dept_code=current.dept_code or facts.dept,
+            area_code=current.area_code or told.rules.area_code,
+        )
+        if completed != current:
+            before, _ = self.told_cases.get(case.subject_id, (current, None))
+            self.told_cases[case.subject_id] = (before, completed)
+            self.known_cases[facts.case_no] = completed
+        return completed
 
     def _due(self, told: Told) -> Due:
         """When a case that was closed in this call is due. Few calls close one: the calendar is held with the first."""
@@ -704,6 +746,7 @@ class Record:
 
     def join_case(self, told: Told, case: KnownCase, asking: Asking) -> None:
         """The case becomes a member, and leaves one in which it could not be asked."""
+        self.tell_case(told, case)
         if case.asking is not None:
             self.left.append((case.asking.id, case.subject_id))
             case.asking.open_members -= 1
@@ -800,11 +843,10 @@ class Record:
         project: str,
         case: KnownCase | None,
     ) -> None:
-        """The rating as seen from one subject; what the case itself says of department and agent comes first."""
-        facts = told.facts
-        agent, dept = (case and case.agent) or facts.agent, (case and case.dept_code) or facts.dept
-        area = (case and case.area_code) or told.rules.area_code
-        whose = Whose(kind, agent, facts.queue, dept, area)
+        """The rating as seen from one subject: it says of agent, department and area what that says."""
+        whose = self.known_calls[told.facts.call_key].whose
+        if case is not None:
+            whose = Whose(kind, case.agent, whose.queue, case.dept_code, case.area_code)
         self.unit.deltas.evaluation(1, whose, told.now, satisfaction, Channel.KEYPAD, Origin.CITIZEN)
         self.inserts[_EVALUATIONS].append(
             (
@@ -822,14 +864,14 @@ class Record:
                 told.now,
                 project,
                 _CASE_CLOSING,
-                agent,
-                facts.queue,
-                dept,
+                whose.agent,
+                whose.queue,
+                whose.dept,
                 case.dept_name if case else None,
                 case.task_code if case else None,
                 case.task_name if case else None,
                 told.rules.service_name,
-                area,
+                whose.area,
                 None,
                 None,
                 told.now,
@@ -857,8 +899,8 @@ class Record:
             )
         )
 
-    def audit(self, told: Told, action: str, subject_id: str, detail: str | None = None) -> None:
-        self.inserts[_AUDIT].append((told.ids.audit, told.now, Actor.IVR.value, action, subject_id, detail))
+    def audit(self, told: Told, action: AuditAction, subject_id: str, detail: str | None = None) -> None:
+        self.inserts[_AUDIT].append((told.ids.audit, told.now, Actor.IVR.value, action.value, subject_id, detail))
 
     def store(self) -> None:
         unit = self.unit
@@ -876,6 +918,36 @@ class Record:
         if self.rated:
             unit.many(_RATED_BY_VOICE, self.rated)
             stop_sending(unit, [Ending(row[0], InvitationState.RATED, None, row[-1]) for row in self.rated])
+        self._restate_cases()
+
+    def _restate_cases(self) -> None:
+        """Few cases come without a department and are told one by their call."""
+        if not self.told_cases:
+            return
+        unit, known = self.unit, [now for _, now in self.told_cases.values()]
+        unit.many(_TELL_CASE, [(one.subject_id, one.agent, one.dept_code, one.area_code) for one in known])
+        said = {
+            one.subject_id: Copied(one.agent, one.dept_code, one.dept_name, one.task_code, one.task_name, one.area_code)
+            for one in known
+        }
+        evaluations_follow(unit, said, self._now)
+        left: dict[str, set[tuple[str | None, str | None]]] = {}
+        for before, now in self.told_cases.values():
+            if before.asking is not None:
+                areas = {before.area_code, now.area_code}
+                left.setdefault(before.asking.id, set()).update((before.dept_code, area) for area in areas)
+        invitations_follow(unit, left, self._area)
+
+
+def _completed(whose: Whose, told: Told) -> Whose:
+    """What a call counts for, with what is told of it only now."""
+    facts = told.facts
+    return whose._replace(
+        agent=whose.agent or facts.agent,
+        queue=whose.queue or facts.queue,
+        dept=whose.dept or facts.dept,
+        area=whose.area or told.rules.area_code,
+    )
 
 
 def _current(first: Asking | None, second: Asking | None) -> Asking | None:

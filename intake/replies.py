@@ -51,6 +51,7 @@ from models.tables import (
 )
 from models.terms import (
     Actor,
+    AuditAction,
     Channel,
     InvitationState,
     MessageKind,
@@ -294,7 +295,7 @@ class Wave:
             self._opt_out(command, row)
         if decision.opt_in and row.number_hash is not None:
             self.rows.opted_in.append((row.number_hash, row.created_at))
-            self._audit(command, "opt_out.ended", None, f"message {command.message_id}")
+            self._audit(command, AuditAction.OPT_OUT_ENDED, None, f"message {command.message_id}")
         if decision.answer is not None:
             self._answer(command, row, known, decision)
         note = decision.note
@@ -369,7 +370,7 @@ class Wave:
         note_invitation(self.unit, -1, invitation)
         self.unit.deltas.invitation(1, whose, asked_at, asked_by, responded=True)
         self.rows.rated.append((known.id, rating_id, asked_at, asked_by, *asked_values(whose), now))
-        self._audit(command, "rating.stored", given[0][0].row.subject_id, "late" if decision.late else None)
+        self._audit(command, AuditAction.RATING_STORED, given[0][0].row.subject_id, "late" if decision.late else None)
         return bool(pushed) and not decision.hold
 
     def _evaluate(
@@ -382,13 +383,13 @@ class Wave:
         number = 1 + max((one.assess_number for one in member.evaluated), default=0)
         if member.effective is not None:
             self.rows.superseded.append((facts.subject_id, member.effective.assess_number))
-        # A case answered in a call takes from the call what it does not say itself (intake/record.py).
         call = next((one.row for one in known.members if one.kind is SubjectKind.CALL), None)
         of_call = member.kind is SubjectKind.CALL
-        agent = facts.agent or (call.call_agent if call is not None else None)
         queue = call.queue if call is not None else None
-        dept = facts.dept_code or (call.dept if call is not None else None)
-        area = facts.area_code or rules.area_code
+        if of_call:
+            agent, dept, area = facts.call_agent, facts.dept, facts.call_area or rules.area_code
+        else:  # one that was answered in a call was told by it (intake/record.py)
+            agent, dept, area = facts.agent, facts.dept_code, facts.area_code or rules.area_code
         assert decision.rate is not None
         self.unit.deltas.evaluation(
             1,
@@ -450,7 +451,7 @@ class Wave:
         elif self._opt_outs[hash_, "citizen"] is not None:
             self.rows.opted_out_again.append((hash_, row.created_at))
         self.rows.muted.append((hash_, command.now))
-        self._audit(command, "opt_out.stored", None, f"message {command.message_id}")
+        self._audit(command, AuditAction.OPT_OUT_STORED, None, f"message {command.message_id}")
 
     def _answer(self, command: TakeReply, row: Any, known: KnownInvitation | None, decision: Decision) -> None:
         kind, now = decision.answer, command.now
@@ -505,8 +506,8 @@ class Wave:
         ).scalars()
         return " ".join(found)
 
-    def _audit(self, command: TakeReply, action: str, subject_id: str | None, detail: str | None) -> None:
-        self.rows.audit.append((new_id(), command.now, Actor.SMS.value, action, subject_id, detail))
+    def _audit(self, command: TakeReply, action: AuditAction, subject_id: str | None, detail: str | None) -> None:
+        self.rows.audit.append((new_id(), command.now, Actor.SMS.value, action.value, subject_id, detail))
 
 
 def _number_of(row: Any) -> StoredNumber:

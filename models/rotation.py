@@ -25,7 +25,7 @@ from models.errors import KeyMismatch
 from models.ids import new_id
 from models.privacy import Keyring
 from models.tables import audit, meta, number_tables
-from models.terms import Actor
+from models.terms import Actor, AuditAction
 
 __all__ = ["rotate"]
 
@@ -106,7 +106,7 @@ def _finish(connection: Connection, keyring: Keyring, clock: Clock, moved: int) 
             id=new_id(),
             at=clock.now(),
             actor=Actor.COMMAND_LINE.value,
-            action="key.rotated",
+            action=AuditAction.KEY_ROTATED.value,
             detail=f"{moved} rows now under key {keyring.active_id}",
         )
     )

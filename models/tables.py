@@ -38,6 +38,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator
 
 __all__ = [
+    "BAD_RATINGS",
     "BY_PEOPLE",
     "FAILED_ASKS",
     "MEASURES",
@@ -178,6 +179,8 @@ calls = Table(
     Index(None, "number_hash"),
     Index("ix_calls_number_tail", "number_tail", "subject_id"),
     Index("ix_calls_case_no", "case_no", **_where("case_no IS NOT NULL")),
+    Index("ix_calls_ended_at", "ended_at", "subject_id"),
+    *(Index(f"ix_calls_{name}", name, "ended_at", "subject_id") for name in ("agent", "dept")),
 )
 
 cases = Table(
@@ -251,7 +254,11 @@ invitations = Table(
     Column("asked_area", String(16)),
     Index("ix_invitations_remind", "remind_at", **_where("remind_at IS NOT NULL")),
     Index("ix_invitations_due", "state", "due_at", **_where("due_at IS NOT NULL")),
-    Index(None, "first_asked_at"),
+    Index("ix_invitations_first_asked_at", "first_asked_at", "id", **_where("first_asked_at IS NOT NULL")),
+    *(
+        Index(f"ix_invitations_{name}", name, "first_asked_at", "id", **_where("first_asked_at IS NOT NULL"))
+        for name in ("asked_agent", "asked_dept")
+    ),
     Index("ix_invitations_number_hash", "number_hash", **_where("number_hash IS NOT NULL")),
     Index("ix_invitations_group_key", "group_key", unique=True, **_where("group_key IS NOT NULL")),
 )
@@ -283,6 +290,9 @@ ratings = Table(
     Column("late", Boolean, nullable=False),
     Column("created_at", UtcTime, nullable=False),
 )
+
+BAD_RATINGS = "effective AND satisfaction <= 2 AND origin = 'citizen'"
+"""差评: evaluations that stand, of citizens who were not satisfied; an index has these alone."""
 
 evaluations = Table(
     "evaluations",
@@ -319,15 +329,21 @@ evaluations = Table(
     Column("centre_word_at", UtcTime),
     PrimaryKeyConstraint("subject_id", "assess_number"),
     Index(None, "id"),
-    # What the list of ratings goes by (console/ratings.py): a filter, then time; last what is looked at in the index.
+    # What the list of ratings goes by (console/ratings.py): a filter and the channel, then time; last what is looked at
+    # in the index.
     Index("ix_evaluations_assess_time", "assess_time", "id"),
-    Index("ix_evaluations_satisfaction", "satisfaction", "assess_time", "id", "channel", "queue", "area_code"),
-    Index("ix_evaluations_channel", "channel", "assess_time", "id", "satisfaction"),
+    Index("ix_evaluations_satisfaction", "satisfaction", "channel", "assess_time", "id", "queue", "area_code"),
+    Index("ix_evaluations_channel", "channel", "assess_time", "id"),
     *(
-        Index(f"ix_evaluations_{name}", name, "assess_time", "id", "satisfaction", "channel")
+        Index(f"ix_evaluations_{name}", name, "channel", "assess_time", "id", "satisfaction")
         for name in ("agent", "queue", "dept_code", "area_code")
     ),
-    Index("ix_evaluations_bad", "assess_time", **_where("effective AND satisfaction <= 2 AND origin = 'citizen'")),
+    # The few that people look after: with all that they are filtered by.
+    Index(
+        "ix_evaluations_bad",
+        *("assess_time", "id", "satisfaction", "channel", "agent", "queue", "dept_code", "area_code", "rating_id"),
+        **_where(BAD_RATINGS),
+    ),
     Index("uq_evaluations_effective", "subject_id", unique=True, **_where("effective")),
 )
 
@@ -347,6 +363,7 @@ outbox = Table(
     Index("ix_outbox_due", "not_before", **_where("batch_id IS NULL AND state = 'waiting'")),
     Index("ix_outbox_held", "held_by", **_where("held_by IS NOT NULL")),
     Index("ix_outbox_batch_id", "batch_id", **_where("batch_id IS NOT NULL")),
+    Index("ix_outbox_waiting", "created_at", "evaluation_id", **_where("state = 'waiting'")),
     Index("ix_outbox_dead", "created_at", "evaluation_id", **_where("state = 'dead'")),
 )
 

@@ -10,6 +10,7 @@ from enum import Enum, IntEnum, StrEnum
 __all__ = [
     "Actor",
     "Adoption",
+    "AuditAction",
     "BatchState",
     "CallOutcome",
     "Channel",
@@ -251,3 +252,41 @@ class Actor(Enum):
     CENTRE = "centre"
     COMMAND_LINE = "command_line"
     API = "api"
+
+
+class AuditAction(StrEnum):
+    """What the audit says was done by the machinery, at the command line and through the API.
+
+    What people do in the console: console/auditing.py, `Action`, and intake/queue_work.py, `WorkAction`.
+    """
+
+    RATING_STORED = "rating.stored"
+    RATING_DEFAULTED = "rating.defaulted"
+    CALL_RATED = "call.rated"
+    CALL_NO_INPUT = "call.no_input"
+    CALL_INVALID = "call.invalid"
+    CALL_HANGUP = "call.hangup"
+    CALL_SKIPPED = "call.skipped"
+    CALL_DUPLICATE = "call.duplicate"
+    CALL_ERROR = "call.error"
+    CALL_NOT_OFFERED = "call.not_offered"
+    CASE_POSTED = "case.posted"
+    CASE_COMPLETED = "case.completed"
+    CASE_PATCHED = "case.patched"
+    CASE_WITHDRAWN = "case.withdrawn"
+    OPT_OUT_STORED = "opt_out.stored"
+    OPT_OUT_ENDED = "opt_out.ended"
+    OPT_OUT_LIFTED = "opt_out.lifted"
+    PUSH_RETRIED = "push.retry"
+    PUSH_PUT_BACK = "push.put_back"
+    CENTRE_WORD = "centre.word"
+    CALENDAR_IMPORTED = "calendar.imported"
+    CLOCK_JUMPED = "clock.jumped"
+    CLOCK_ACCEPTED = "clock.jump_accepted"
+    KEY_ROTATED = "key.rotated"
+    PERSON_FORGOTTEN = "person.forgotten"
+
+    @classmethod
+    def of_call(cls, outcome: CallOutcome) -> AuditAction:
+        """A call that was stored without a rating, with its outcome."""
+        return cls(f"call.{outcome.value}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from pathlib import Path
 
 from config.errors import ConfigurationError
@@ -36,7 +37,23 @@ def problems(path: Path) -> list[str]:
 def report(path: Path) -> list[str]:
     """What is not in a valid file itself: the texts of the SMS, how far the calendar reaches."""
     settings = load(path)
-    return [*sms_report(settings), *calendar_report(settings, SystemClock().now())]
+    return [*sms_report(settings), *calendar_report(settings, SystemClock().now()), *_console(settings)]
+
+
+def _console(settings: Settings) -> list[str]:
+    """Cookies are marked for https, and failures counted by a browser's address, only behind a proxy that is named."""
+    section = settings.console
+    if section.proxies:
+        return []
+    if not ip_address(section.listen.host).is_loopback:
+        return [
+            f"warning: console.listen {section.listen} is reached from elsewhere without TLS, passwords too: listen on "
+            "127.0.0.1, put a TLS proxy before it, and name the proxy in console.proxies"
+        ]
+    return [
+        "note: console.proxies is empty: if browsers come through a TLS proxy, name it there; until then cookies lack "
+        "Secure, and all browsers are one address to the log-in's slow-down"
+    ]
 
 
 def _profile(settings: Settings) -> list[str]:

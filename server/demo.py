@@ -243,10 +243,10 @@ class _Demo:
 
     def begin(self, folder: Path, login: DemoLogin) -> None:
         web = self._process.listening["console"]
-        _say("回音演示：模拟来电者按键评价、市民回复短信评价，评价落盘后推送到模拟的好差评平台。按 Ctrl-C 结束。")
+        _say("回音演示：模拟来电者按键评价、市民回复短信评价，评价落盘后推送到模拟的好差评系统。按 Ctrl-C 结束。")
         _say(f"数据目录 {folder}")
         link = self._process.listening.get("link demo", "无")
-        _say(f"FastAGI {self._process.listening['ivr']}　短信网关（模拟）{link}　好差评平台（模拟）{self._centre.url}")
+        _say(f"FastAGI {self._process.listening['ivr']}　短信网关（模拟）{link}　好差评系统（模拟）{self._centre.url}")
         _say(f"控制台 http://{web}/　用户名 {login.name}　密码 {login.password}")
         _say(f"健康 http://{web}/readyz　指标 http://{web}/metrics")
         _say("")
@@ -347,7 +347,7 @@ class _Demo:
     async def _follow(self, who: str, evaluation_id: str) -> None:
         await self._centre.until(lambda: evaluation_id in self._centre.by_id)
         self._waiting.discard(evaluation_id)
-        _say(f"{_time()}　{who}　↳ 好差评平台已收到")
+        _say(f"{_time()}　{who}　↳ 好差评系统已收到")
 
     def sum_up(self) -> None:
         """The last lines.
@@ -359,7 +359,7 @@ class _Demo:
         levels = "　".join(f"{level.chinese} {self._levels[level]}" for level in Satisfaction if self._levels[level])
         _say("")
         _say(
-            f"共 {self._over} 个来电，{rated} 个评价（{levels or '无'}），平台已收到 {rated - len(self._waiting)} 个。"
+            f"共 {self._over} 个来电，{rated} 个评价（{levels or '无'}），好差评系统已收到 {rated - len(self._waiting)} 个。"
         )
         if self._sms is not None:
             sms = self._sms

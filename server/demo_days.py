@@ -483,7 +483,7 @@ class Days:
     def _arrived(self, evaluation: Evaluated) -> None:
         del self._not_there[evaluation.id]
         held = self._centre.by_id[evaluation.id]
-        line = f"{self._who.get(evaluation.project_no, evaluation.project_no)}　↳ 好差评平台已收到"
+        line = f"{self._who.get(evaluation.project_no, evaluation.project_no)}　↳ 好差评系统已收到"
         if str(held["isdefault"]) == "1":
             self._counts["defaults at the centre"] += 1
             line += f"（默认评价 isdefault={held['isdefault']}，评价时间 {held['assessTime']}）"
@@ -516,7 +516,7 @@ class Days:
             f"手机收到短信 {counts['received']} 条，市民回复 {counts['replies']} 条。"
         )
         _say(
-            f"好差评平台已收到 {there} 个评价（共 {len(self._evaluated)} 个），"
+            f"好差评系统已收到 {there} 个评价（共 {len(self._evaluated)} 个），"
             f"其中默认评价 {counts['defaults at the centre']} 个。"
         )
         if self._end is not None and (wrong := self._wrong()):

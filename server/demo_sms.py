@@ -64,6 +64,8 @@ _DEPARTMENTS = (
     ("11622900MB0000003C", "临夏州医疗保障局"),
 )
 _SHOWN_SIGNS = 40
+_STRANGER_EACH = 12
+_STRANGERS_SAY = ("没人管，不满意", "你们是哪个单位的", "非常满意")
 
 
 def demo_smsc(reactor: Any, password: str, seed: int) -> StandInSmsc:
@@ -171,6 +173,7 @@ class SmsHalf:
         self._desk = CaseDesk(process, token, reactor)
         self._run = chance.randrange(10**8)
         self._numbers: set[str] = set()
+        self._asked_from: str | None = None
         self._expected: dict[str, str] = {}
         """Number by project_no of those who will rate."""
         self._next: Any = None
@@ -220,8 +223,15 @@ class SmsHalf:
         case = made_up_case(self._chance, case_no, number, datetime.now(SHANGHAI))
         self.asked(number, case_no)
         self._posted += 1
+        if self._posted % _STRANGER_EACH == 4:
+            self._stranger()
         self._safely(self._send(case_no, number, case))
         self._next = self._reactor.callLater(self._chance.uniform(*_PAUSE), self._post)
+
+    def _stranger(self) -> None:
+        """Somebody whom nobody asked writes to where another was asked from: a reply that waits for a person."""
+        if (to := self._asked_from) is not None:
+            self._smsc.send_reply(self.new_number(), self._chance.choice(_STRANGERS_SAY), to)
 
     async def _send(self, case_no: str, number: str, case: dict[str, Any]) -> None:
         try:
@@ -241,6 +251,7 @@ class SmsHalf:
 
     def _shown(self, message: Shown) -> None:
         self.received += 1
+        self._asked_from = self._asked_from or message.source
         self._say(f"短信 {mask(message.number)}　← {short(message.text)}")
 
     def _replied(self, reply: Reply) -> None:

@@ -43,6 +43,8 @@ HEAD_SECONDS = 10.0
 """How long the head of a request may take to come."""
 LINGER_SECONDS = 5.0
 """How long the rest of a body that nobody reads may take to come, after its request was answered."""
+UNREAD_SECONDS = 60.0
+"""How long an answer under way may stay unread, with all buffers full, before its connection is cut."""
 _GRACE = 2
 
 
@@ -162,7 +164,9 @@ class _Server(uvicorn.Server):
 
 class _Patient(H11Protocol):
     """Uvicorn's protocol, which closes a connection whose head of a request does not come within HEAD_SECONDS, or the
-    rest of whose body does not within LINGER_SECONDS of the answer.
+    rest of whose body does not within LINGER_SECONDS of the answer; and one whose peer stops reading for
+    UNREAD_SECONDS, so that whatever makes the answer (an export's child) is not held by whoever reads a little and then
+    waits.
 
     Uvicorn itself waits without end; a body's time until the answer is the application's to keep. (It is not closed at
     once: the answer could be lost with what is still coming.)
@@ -171,6 +175,21 @@ class _Patient(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._head = self.loop.call_later(HEAD_SECONDS, transport.close)
+        self._unread: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        # Cut, not closed: that would wait for what is in the buffer to be read.
+        self._unread = self.loop.call_later(UNREAD_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._end_unread()
+
+    def _end_unread(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -192,6 +211,7 @@ class _Patient(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head.cancel()
+        self._end_unread()
         super().connection_lost(exc)
 
 

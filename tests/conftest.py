@@ -27,12 +27,19 @@ IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 settings.register_profile("fuzz", max_examples=10_000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 _left_out: dict[str, set[str]] = {}
+_looked_through = pytest.StashKey[Path]()
 
 
-def pytest_collection_finish() -> None:
-    """Every test looks for forgotten Deferreds; what was imported by now holds none and need not be looked through."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
+    """Every test looks for forgotten Deferreds. What is there when a file's first test begins (modules, caches of
+    statements and of patterns) holds none and is not looked through again: it would cost more than the tests."""
+    file = item.path
+    if item.config.stash.get(_looked_through, None) != file:
+        item.config.stash[_looked_through] = file
+        gc.collect()
+        gc.freeze()
+    return (yield)
 
 
 # ── what cannot be had here ───────────────────────────────────────────────────────────────────────────────────────────

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from console.pages.login import address_of
 from console.pages.shell import ANYBODY, PASSWORD_PAGE, SESSION_COOKIE, Console, Form
 from console.passwords import SHORTEST, TooBusy, password_fault
-from console.sessions import Session, begin_attempt, change_password, clear_attempt, note_failure
+from console.sessions import Session, begin_attempt, change_password, clear_attempt, drop_attempt, note_failure
 from models.door import Unit
 
 __all__ = ["routes"]
@@ -57,9 +57,11 @@ def routes(console: Console) -> APIRouter:
                 console.write(lambda unit: note_failure(unit, console.clock.now(), me.user, address))
                 return _page(request, me, "wrong_old", status=422)
             if new == old:
+                console.write(lambda unit: clear_attempt(unit, attempt_id))
                 return _page(request, me, "same", status=422)
             hashed = console.passwords.hash(new)
         except TooBusy:
+            console.write(lambda unit: drop_attempt(unit, attempt_id))
             return _page(request, me, "busy", status=503)
 
         def change(unit: Unit) -> str:

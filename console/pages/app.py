@@ -12,6 +12,7 @@ from starlette.responses import Response
 from console.mounting import WholeMount
 from console.pages import (
     account,
+    asked,
     audit,
     board,
     exports,
@@ -34,12 +35,13 @@ from console.pages.shell import (
     NotSignedIn,
     Refused,
     Unavailable,
+    by_script,
     login_redirect,
 )
 
 __all__ = ["PAGES", "mount_pages", "pages_app"]
 
-PAGES = (login, account, board, wall, exports, ratings, story, trends, reports, queues, reveal, audit, people)
+PAGES = (login, account, board, wall, exports, ratings, asked, story, trends, reports, queues, reveal, audit, people)
 _A_YEAR = "public, max-age=31536000, immutable"
 
 
@@ -68,8 +70,8 @@ def pages_app(console: Console) -> FastAPI:
 def _tell_errors(app: FastAPI, console: Console) -> None:
     @app.exception_handler(NotSignedIn)
     async def _not_signed_in(request: Request, _error: NotSignedIn) -> Response:
-        if request.headers.get("accept", "").startswith("text/event-stream"):
-            return Response(status_code=401)  # a stream is not led to a page; the browser's script goes there
+        if request.headers.get("accept", "").startswith("text/event-stream") or by_script(request):
+            return Response(status_code=401)  # neither is led to a page; the browser's script goes there
         return login_redirect(request)
 
     @app.exception_handler(MustChangePassword)

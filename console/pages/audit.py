@@ -7,11 +7,11 @@ from starlette.responses import Response
 
 from console.audit_reads import AuditFilters, audit_page
 from console.auditing import Action
-from console.pages.audit_words import audit_words
 from console.pages.dates import read_day
 from console.pages.shell import Console, NavItem
 from console.sessions import Session
 from console.viewer import ConsoleRole
+from models.terms import AuditAction
 
 __all__ = ["NAV", "routes"]
 
@@ -22,7 +22,8 @@ _LONGEST = 100
 
 def routes(console: Console) -> APIRouter:
     router = APIRouter()
-    actions = {action.value: console.texts.of("action", action) for action in Action}
+    by_people = {action.value: console.texts.of("action", action) for action in (*Action, AuditAction.CLOCK_ACCEPTED)}
+    by_all = by_people | {action.value: console.texts.of("action", action) for action in AuditAction}
 
     @router.get("/audit")
     def audit(request: Request, _me: Annotated[Session, Depends(console.signed_in(ConsoleRole.AUDITOR))]) -> Response:
@@ -43,16 +44,10 @@ def routes(console: Console) -> APIRouter:
             asked["machines"] == "1",
         )
         cursor = request.query_params.get("cursor")
+        actions = by_all if filters.machines or filters.action in by_all.keys() - by_people.keys() else by_people
         page = console.read(lambda connection: audit_page(connection, filters, cursor, _ROWS))
         return console.page(
-            request,
-            "audit.html",
-            here="audit",
-            asked=asked,
-            actions=actions,
-            rows=page.rows,
-            cursor=page.cursor,
-            told=lambda row: audit_words(console.texts, row.action, row.detail),
+            request, "audit.html", here="audit", asked=asked, actions=actions, rows=page.rows, cursor=page.cursor
         )
 
     return router

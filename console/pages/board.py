@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -10,13 +11,13 @@ from markupsafe import Markup
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from console.bad_ratings import SHOWN, MarkSeen, latest_bad
-from console.board_state import Sight, today
+from console.bad_ratings import SHOWN, UNSEEN_DAYS, MarkSeen, latest_bad
+from console.board_state import Sight
 from console.live import read_shown
 from console.pages.dates import midnight
-from console.pages.shell import ANYBODY, Console, Form, NavItem, Refused
+from console.pages.shell import ANYBODY, Console, Form, NavItem, Refused, by_script, own_path
 from console.positions import read_edge, read_epoch, write_cursor
-from console.sessions import Session, still_open
+from console.sessions import Session, still_open, touch, watching_touch
 from console.viewer import ConsoleRole
 from intake.calendars import StoredCalendar
 from intake.pauses import AcceptJump
@@ -36,8 +37,10 @@ def board_values(console: Console, sight: Sight, csrf: str = "", shown: int = SH
         # The place first: what is committed meanwhile is told by the stream once more.
         cursor = write_cursor(read_epoch(connection), read_edge(connection))
         state = read_shown(connection, console.clock, sight, console.board_rules, _days)
-        since = midnight(today(console.clock.now()))
-        lines = latest_bad(connection, sight.viewer, since, shown)
+        day = state.day
+        # A wall shows today; who can mark a line keeps those of the last days that nobody has.
+        earlier = None if sight.is_wall else midnight(day - timedelta(days=UNSEEN_DAYS))
+        lines = latest_bad(connection, sight.viewer, midnight(day), shown, earlier)
         names = console.directory.names(connection)
         parts = console.parts.parts(sight, state, csrf)
         # Made by our own templates, which escape whatever stands in the record.
@@ -46,6 +49,7 @@ def board_values(console: Console, sight: Sight, csrf: str = "", shown: int = SH
             "parts": {name: Markup(text) for name, text in parts.items()},  # noqa: S704
             "lines": [Markup(console.parts.line(sight, one, names, csrf)) for one in lines],  # noqa: S704
             "most": shown,
+            "today": day.isoformat(),
             "urgent": state.machinery is not None and bool(state.machinery.alarms or state.machinery.jump),
         }
 
@@ -53,11 +57,15 @@ def board_values(console: Console, sight: Sight, csrf: str = "", shown: int = SH
 
 
 def event_stream(
-    console: Console, request: Request, sight: Sight, may_look: Callable[[Connection], bool]
+    console: Console,
+    request: Request,
+    sight: Sight,
+    may_look: Callable[[Connection], bool],
+    session: bytes | None = None,
 ) -> StreamingResponse:
     """Server-sent events of a sight. A browser that comes back says where it was (Last-Event-ID)."""
     cursor = request.headers.get("last-event-id") or request.query_params.get("after")
-    events: AsyncIterator[bytes] = console.live.stream(sight, cursor, may_look)
+    events: AsyncIterator[bytes] = console.live.stream(sight, cursor, may_look, session)
     # A proxy that gathers would hold an event back (X-Accel-Buffering is nginx's word for it).
     return StreamingResponse(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
@@ -74,14 +82,25 @@ def routes(console: Console) -> APIRouter:
 
     @router.get("/live")
     async def live(request: Request, me: Annotated[Session, Depends(console.signed_in(*_LOOKERS))]) -> Response:
-        def may_look(connection: Connection) -> bool:
-            found = still_open(connection, console.clock.now(), me, console.rules)
-            return found is not None and found.viewer == me.viewer
+        touched = me.seen_at
 
-        return event_stream(console, request, Sight.of(me.viewer), may_look)
+        def may_look(connection: Connection) -> bool:
+            nonlocal touched
+            now = console.clock.now()
+            found = still_open(connection, now, me, console.rules)
+            if found is None or found.viewer != me.viewer:
+                return False
+            touched = max(touched, found.seen_at)
+            if now - touched >= watching_touch(console.rules):
+                touched, used = now, found
+                console.door.write(lambda unit: touch(unit, now, used))
+            return True
+
+        return event_stream(console, request, Sight.of(me.viewer), may_look, me.token_hash)
 
     @router.post("/board/seen")
     def seen(
+        request: Request,
         me: Annotated[Session, Depends(console.signed_in(*_LOOKERS))],
         form: Annotated[Form, Depends(console.form(*_LOOKERS))],
     ) -> Response:
@@ -91,7 +110,9 @@ def routes(console: Console) -> APIRouter:
         mark = MarkSeen(me.viewer, subject, int(number), form["note"], console.clock.now())
         if not console.submit(mark):
             raise Refused(404)
-        return RedirectResponse("/", 303)
+        if by_script(request):
+            return Response(status_code=204)  # nothing but this says that it is stored
+        return RedirectResponse(own_path(form["back"] or "/") or "/", 303)
 
     @router.post("/board/jump")
     def jump(

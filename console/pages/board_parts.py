@@ -13,12 +13,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from console.asked import What, asked_address
 from console.bad_ratings import BadRating
 from console.board_state import BoardRules, Sight
-from console.figures import WHOLE, By, Figures, Period, ratings_query, trends_query
+from console.figures import WHOLE, Figures, Period, Slice, ratings_query
 from console.formulas import Counts, Rate
 from console.live import Render, Shown
 from console.plain_names import Names
+from console.queues import MOST
 from console.viewer import ConsoleRole
 from models.terms import Channel, Origin, Satisfaction, SubjectKind
 
@@ -75,6 +77,12 @@ def _url(shown: Shown, *, counted: bool | None = True, **more: str | int) -> str
     return f"/ratings?{ratings_query(_today(shown), WHOLE, counted=counted, **more)}"
 
 
+def _unseen_url(shown: Shown) -> str:
+    if shown.unseen is None:
+        return ""
+    return f"/ratings?{ratings_query(Period(shown.unseen.since, shown.day), WHOLE, unseen=1)}"
+
+
 def values_of(shown: Shown, rules: BoardRules) -> dict[str, Any]:
     """What the templates of the parts are given."""
     whole = shown.figures.whole
@@ -82,6 +90,9 @@ def values_of(shown: Shown, rules: BoardRules) -> dict[str, Any]:
 
     def url(*, counted: bool | None = True, **more: str | int) -> str:
         return _url(shown, counted=counted, **more)
+
+    def asked(what: str, channel: Channel | None = None, **more: str | int) -> str:
+        return asked_address(What(what), _today(shown), Slice(channel), **more)
 
     def share(level: Satisfaction, kind: SubjectKind) -> float:
         """Of a bar as long as 100."""
@@ -101,8 +112,11 @@ def values_of(shown: Shown, rules: BoardRules) -> dict[str, Any]:
         "columns": _columns(shown),
         "machinery": shown.machinery,
         "work": shown.work,
+        "most": MOST,
+        "unseen": shown.unseen,
+        "unseen_url": _unseen_url(shown),
         "url": url,
-        "responses_url": f"/trends?{trends_query(_today(shown), By.CHANNEL)}",
+        "asked": asked,
         "share": share,
         "satisfaction": satisfaction,
         "origin": Origin,
@@ -122,6 +136,8 @@ class BoardParts(Render):
             names.append("machinery")
         if shown.work is not None:
             names.append("work")
+        if shown.unseen is not None:
+            names.append("unseen")
         folder = "wall" if sight.is_wall else "board"
         supervises = sight.role is ConsoleRole.SUPERVISOR
         return {

@@ -12,6 +12,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,9 @@ class Catalogue:
         self._texts = dict(texts)
 
     @classmethod
+    @cache
     def load(cls, path: Path = CATALOGUE) -> Catalogue:
+        """Read once in a process."""
         return cls(dict(_flat(tomllib.loads(path.read_text("utf-8")))))
 
     @property

@@ -16,6 +16,7 @@ import csv
 import io
 import tempfile
 import time
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -43,7 +44,8 @@ _SCAN = 20_000
 _LONGEST = 32_000
 """Characters in a cell; a sheet takes 32,767."""
 _COPIED = 256 * 1024
-_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\u2212")
+"""With the minus sign; those of full width, and small ones, are these after NFKC."""
 _WIDTHS = {"number": 24, "title": 30, "comment": 40, "reasons": 24, "time": 20, "dept_name": 22, "id": 34}
 Cell = str | int | None
 
@@ -69,7 +71,8 @@ class Done:
 
 def neutral(text: str) -> str:
     """A text that no spreadsheet takes for a formula when it opens a CSV file."""
-    return f"'{text}" if text.startswith(_FORMULA) or text.lstrip().startswith(_FORMULA) else text
+    begun = unicodedata.normalize("NFKC", text.lstrip()[:1])
+    return f"'{text}" if text.startswith(_FORMULA) or begun.startswith(_FORMULA) else text
 
 
 def export_columns(texts: Catalogue) -> dict[str, str]:
@@ -78,15 +81,22 @@ def export_columns(texts: Catalogue) -> dict[str, str]:
 
 
 def write_export(
-    database: Database, keyring: Keyring, query: Query, form: ExportFormat, out: BinaryIO, *, page: int = _PAGE
+    database: Database,
+    keyring: Keyring,
+    query: Query,
+    form: ExportFormat,
+    out: BinaryIO,
+    *,
+    page: int = _PAGE,
+    folder: str | None = None,
 ) -> Done:
-    """Writes an export to `out`, which need not be seekable."""
+    """Writes an export to `out`, which need not be seekable. `folder`: for a sheet's files while it is made."""
     texts = Catalogue.load()
     reader = _Reader(database, keyring, query, texts, page)
     if form is ExportFormat.CSV:
         _write_csv(reader, out)
     else:
-        _write_xlsx(reader, out)
+        _write_xlsx(reader, out, folder)
     return Done(reader.rows, reader.ended)
 
 
@@ -201,9 +211,9 @@ def _write_csv(reader: _Reader, out: BinaryIO) -> None:
     out.write(buffer.getvalue().encode("utf-8", "replace"))
 
 
-def _write_xlsx(reader: _Reader, out: BinaryIO) -> None:
+def _write_xlsx(reader: _Reader, out: BinaryIO, within: str | None) -> None:
     # The sheet's rows go to a file of their own as they come; the whole is put together at the end.
-    with tempfile.TemporaryDirectory(prefix="huiyin-export-") as folder:
+    with tempfile.TemporaryDirectory(prefix="huiyin-export-", dir=within) as folder:
         path = f"{folder}/export.xlsx"
         book = xlsxwriter.Workbook(
             path,

@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from console.auditing import Action, note
-from console.exports import Ended, Export, ExportFailed, ExportFormat, ExportJob, ExportsBusy
+from console.exports import Ended, Export, ExportFailed, ExportFormat, ExportJob, ExportsBusy, ExportUnderWay
 from console.pages.ratings import READERS, tail_hash, today_of
 from console.pages.shell import Console, Form, Refused
 from console.ratings import RatingFilters, read_filters
@@ -106,9 +106,9 @@ def routes(console: Console) -> APIRouter:
         )
         try:
             started = await desk.start(job)
-        except ExportsBusy:
+        except ExportsBusy as busy:
             await run_in_threadpool(write_down, session, Action.EXPORT_ENDED, f"{told} busy")
-            return await run_in_threadpool(refuse, 503, "busy")
+            return await run_in_threadpool(refuse, 503, "own" if isinstance(busy, ExportUnderWay) else "busy")
         except ExportFailed:
             await run_in_threadpool(write_down, session, Action.EXPORT_ENDED, f"{told} failed")
             return await run_in_threadpool(refuse, 503, "failed")
@@ -120,8 +120,8 @@ def routes(console: Console) -> APIRouter:
             finally:
                 ended(session, f"{told} {_how(started)}")
 
-        name = f"回音评价-{console.clock.now().astimezone(SHANGHAI):%Y%m%d-%H%M%S}.{kind.value}"
-        plain = f"huiyin-{console.clock.now().astimezone(SHANGHAI):%Y%m%d-%H%M%S}.{kind.value}"
+        moment = f"{console.clock.now().astimezone(SHANGHAI):%Y%m%d-%H%M%S}"
+        name, plain = console.texts("export.file", moment=moment, form=kind.value), f"huiyin-{moment}.{kind.value}"
         disposition = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name)}"
         return StreamingResponse(body(), media_type=kind.media_type, headers={"Content-Disposition": disposition})
 

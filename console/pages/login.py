@@ -8,6 +8,7 @@ import hmac
 import secrets
 from typing import Annotated
 
+import structlog
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse
 from starlette.responses import Response
@@ -24,17 +25,36 @@ from console.pages.shell import (
 )
 from console.passwords import TooBusy
 from console.people import User
-from console.sessions import begin_attempt, end_session, note_failure, open_session
+from console.sessions import begin_attempt, drop_attempt, end_session, note_failure, open_session
 
 __all__ = ["routes"]
+
+log = structlog.get_logger(__name__)
 
 _COOKIE = "huiyin_login"
 _LONGEST = 200
 _COOKIE_SECONDS = 3600
 
 
+class _Proxies:
+    """Says once in the log that a proxy speaks of https and is not believed."""
+
+    def __init__(self) -> None:
+        self._told = False
+
+    def look(self, request: Request) -> None:
+        said = request.headers.get("x-forwarded-proto", "").lower()
+        if said == "https" and request.url.scheme != "https" and not self._told:
+            self._told = True
+            log.warning(
+                "a proxy that console.proxies does not name says that browsers come by https; until it is named, "
+                "cookies lack Secure and all browsers are one address to the slow-down"
+            )
+
+
 def routes(console: Console) -> APIRouter:
     router = APIRouter()
+    proxies = _Proxies()
 
     @router.get("/login")
     def login_page(request: Request, next: str = "") -> Response:
@@ -46,10 +66,12 @@ def routes(console: Console) -> APIRouter:
     @router.post("/login")
     def login(request: Request, form: Annotated[Form, Depends(plain_form)]) -> Response:
         _same_browser(request, form)
+        proxies.look(request)
         name, password, address = form["name"][:_LONGEST], form.raw("password"), address_of(request)
         now = console.clock.now()
         attempt = console.write(lambda unit: begin_attempt(unit, now, name, address))
-        if attempt.id is None:
+        attempt_id = attempt.id
+        if attempt_id is None:
             seconds = int(attempt.wait.total_seconds())
             answer = _page(console, request, form["next"], name, "wait", status=429, seconds=seconds)
             answer.headers["Retry-After"] = str(seconds)
@@ -58,11 +80,12 @@ def routes(console: Console) -> APIRouter:
         try:
             right = console.passwords.matches(user.password_hash if user else None, password)
         except TooBusy:
+            console.write(lambda unit: drop_attempt(unit, attempt_id))
             return _page(console, request, form["next"], name, "busy", status=503)
         if user is None or not right or user.disabled_at is not None:
             console.write(lambda unit: note_failure(unit, console.clock.now(), user, address))
             return _page(console, request, form["next"], name, "wrong", status=401)
-        return _admit(request, user, password, attempt.id, form["next"])
+        return _admit(request, user, password, attempt_id, form["next"])
 
     def _admit(request: Request, user: User, password: str, attempt_id: str, back: str) -> Response:
         new_hash = _fresh_hash(console, user, password)

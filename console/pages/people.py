@@ -207,6 +207,6 @@ def routes(console: Console) -> APIRouter:
             )
         except BoardTokenExists:
             return boards_page(request, 409, problem="exists", name=name)
-        return boards_page(request, secret=f"{request.base_url}wall?token={secret}", name=name)
+        return boards_page(request, secret=f"{request.base_url}wall#{secret}", name=name)
 
     return router

@@ -1,18 +1,19 @@
 """待办: what waits for a person, and what people do with it. Works without a script; each list is one form.
 
-Supervisors have all queues, departments the replies that belong to their own cases and calls.
+Supervisors have all queues, departments the replies that belong to their own cases and calls, to take and to ask back.
 """
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse
 from starlette.responses import Response
 
-from console.masking import mask_words
+from console.masking import bytes_hold_number, holds_number, mask_words
+from console.outbox import OutboxView, outbox_count, outbox_page
 from console.pages.shell import Console, Form, NavItem, Refused, Unavailable, query_string
 from console.queues import (
     QueueTools,
@@ -21,12 +22,13 @@ from console.queues import (
     deadlines_page,
     failure_reasons,
     failures_page,
-    letters_page,
     person_of,
     queue_counts,
     read_reply,
     replies_page,
     send_again,
+    settles,
+    ticked_replies,
 )
 from console.sessions import Session
 from console.viewer import ConsoleRole
@@ -38,6 +40,7 @@ from intake.queue_work import (
     Did,
     Dismiss,
     Done,
+    Refusal,
     TakeWork,
     Taking,
     needs_note,
@@ -55,6 +58,8 @@ _OF_FAILURES = ways_of(WorkKind.FAILURE, None)
 _ID = re.compile(r"[0-9a-f]{32}")
 _LONGEST_SOUGHT = 200
 _REREADS = 3
+_NOT_ASKED = frozenset({QueueReason.MISTAKEN})
+_DEEDS = frozenset({*Taking, "retry", "dismiss", "assign", "ask"})
 _WORK_ORDER = re.compile(r"[\w\-./#]{1,64}")
 _LISTS = {
     WorkKind.REPLY: "/queues/replies",
@@ -81,12 +86,18 @@ def routes(console: Console) -> APIRouter:
     @router.get("/queues")
     def overview(request: Request, me: Worker) -> Response:
         now = console.clock.now()
-        counts = console.read(lambda connection: queue_counts(connection, me.viewer, now))
+        counts, unsent = console.read(
+            lambda connection: (
+                queue_counts(connection, me.viewer, now),
+                outbox_count(connection, me.viewer, OutboxView.ALL, now) if me.viewer.role in _ALL else None,
+            )
+        )
         return console.page(
             request,
             "queues.html",
             here="queues",
             counts=counts,
+            unsent=unsent,
             all_queues=me.viewer.role in _ALL,
             actor=me.viewer.actor,
         )
@@ -112,7 +123,10 @@ def routes(console: Console) -> APIRouter:
             reason=reason,
             counts=counts,
             ways=ways_of(WorkKind.REPLY, reason),
+            assignable=reason in ASSIGNABLE,
+            askable=reason is not QueueReason.MISTAKEN,
             all_queues=me.viewer.role in _ALL,
+            settles=settles(me.viewer),
         )
 
     @router.get("/queues/replies")
@@ -124,9 +138,33 @@ def routes(console: Console) -> APIRouter:
         return letters_list(request, me)
 
     def letters_list(request: Request, me: Session, results: Sequence[Done] = (), status: int = 200) -> Response:
-        cursor = request.query_params.get("cursor")
-        page = console.read(lambda connection: letters_page(connection, me.viewer, cursor, _ROWS))
+        now, cursor = console.clock.now(), request.query_params.get("cursor")
+        page = console.read(lambda connection: outbox_page(connection, me.viewer, OutboxView.DEAD, now, cursor, _ROWS))
         return listed(request, me, "queue_letters.html", page, results, status)
+
+    @router.get("/queues/outbox")
+    def waiting(request: Request, me: Supervisor, view: str = OutboxView.ALL.value) -> Response:
+        """待推送: nothing is done here; what a person can do something about is among the letters."""
+        if view not in set(OutboxView) or view == OutboxView.DEAD:
+            raise Refused(404)
+        chosen, now = OutboxView(view), console.clock.now()
+        cursor = request.query_params.get("cursor")
+        page, counts = console.read(
+            lambda connection: (
+                outbox_page(connection, me.viewer, chosen, now, cursor, _ROWS),
+                {one: outbox_count(connection, me.viewer, one, now) for one in OutboxView},
+            )
+        )
+        return console.page(
+            request,
+            "queue_outbox.html",
+            here="queues",
+            view=chosen,
+            counts=counts,
+            rows=page.rows,
+            cursor=page.cursor,
+            onward=bool(cursor),
+        )
 
     @router.get("/queues/deadlines")
     def deadlines(request: Request, me: Supervisor) -> Response:
@@ -204,10 +242,31 @@ def routes(console: Console) -> APIRouter:
             if sent:
                 tools().wake_push()
             return [Done(one, Did.DONE if one in sent else Did.GONE) for one in ids]
+        if what in ("assign", "ask") and kind is WorkKind.REPLY:
+            return each_by_itself(me, ids, set(form.all("meant")), assign if what == "assign" else ask)
         if what == "dismiss" and kind in (WorkKind.REPLY, WorkKind.FAILURE) and form["how"] in set(HandledAs):
             how = HandledAs(form["how"])
             return console.submit(Dismiss(kind, ids, how, _words(kind, how, form["note"]), person, now))
         raise Refused(400)
+
+    def each_by_itself(
+        me: Session, ids: Sequence[str], meant: set[str], do: Callable[[Session, str, str], Done]
+    ) -> list[Done]:
+        """Replies are tied, or asked about, one after the other: each where exactly one invitation fits, and where that
+        is the one that the page has shown. Each is a small transaction of its own, and may come twice."""
+        found = console.read(lambda connection: ticked_replies(connection, me.viewer, ids))
+        results = []
+        for one in ids:
+            reply = found.get(one)
+            if reply is None:
+                results.append(Done(one, Did.GONE))
+            elif reply.handled_at is not None:
+                results.append(Done(one, Did.STALE, reply.handled_by, reply.handled_at))
+            elif reply.invitation_id is None or f"{one} {reply.invitation_id}" not in meant:
+                results.append(Done(one, Did.REFUSED, why=Refusal.NOT_CLEAR))
+            else:
+                results.append(do(me, one, reply.invitation_id))
+        return results
 
     def answered(kind: WorkKind, form: Form, me: Session, page: Any, query: dict[str, str]) -> Response:
         """The list again: after a redirect where all was done, else with what was not, and why."""
@@ -254,6 +313,13 @@ def routes(console: Console) -> APIRouter:
 
     # ── one reply ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def undecoded(reply: Reply) -> tuple[bytes, list[tuple[str, str]]]:
+        """The bytes of a reply without a text, and what they may mean."""
+        if not reply.parts or console.queues is None:
+            return b"", []
+        body = console.queues.body_of(reply.parts)
+        return body, console.queues.decodings(body)
+
     def reply_page(
         request: Request, me: Session, reply_id: str, result: Done | None = None, status: int = 200
     ) -> Response:
@@ -272,9 +338,11 @@ def routes(console: Console) -> APIRouter:
         if found is None:
             raise Refused(404)
         reply, chosen = found
-        body = b""
-        if reply.parts and console.queues is not None:
-            body = console.queues.body_of(reply.parts)
+        body, decodings = undecoded(reply)
+        hidden = bytes_hold_number(body) if body else reply.text != reply.plain
+        if body and hidden:
+            # What shows no number in one coding gives it away in another: only where it is seen can it be masked.
+            decodings = [(name, mask_words(text) or "") for name, text in decodings if holds_number(text)]
         return console.page(
             request,
             "queue_reply.html",
@@ -284,11 +352,14 @@ def routes(console: Console) -> APIRouter:
             candidates=chosen,
             sought=sought,
             body=body.hex(" "),
-            decodings=console.queues.decodings(body) if body and console.queues is not None else [],
+            hidden=hidden,
+            decodings=decodings,
             ways=ways_of(WorkKind.REPLY, reply.queue),
             needs_note=[how.value for how in ways_of(WorkKind.REPLY, reply.queue) if needs_note(WorkKind.REPLY, how)],
-            assignable=reply.queue in ASSIGNABLE and reply.plain is not None,
-            askable=reply.queue is not QueueReason.MISTAKEN,
+            settles=settles(me.viewer),
+            mistaken=reply.queue is QueueReason.MISTAKEN,
+            assignable=reply.queue in ASSIGNABLE and reply.plain is not None and settles(me.viewer),
+            askable=reply.queue not in _NOT_ASKED and (settles(me.viewer) or reply.queue is not QueueReason.PRESSURE),
             actor=me.viewer.actor,
             result=result,
             problem=getattr(request.state, "problem", ""),
@@ -396,7 +467,9 @@ def _told(request: Request, results: Sequence[Done]) -> dict[str, Any]:
     return {
         "problem": getattr(request.state, "problem", ""),
         "done": int(done) if done.isascii() and done.isdecimal() and len(done) < 4 else 0,
-        "did": asked.get("did", "") if asked.get("did", "") in {*Taking, "retry", "dismiss"} else "dismiss",
+        "did": asked.get("did", "")
+        if asked.get("did", "") in {*Taking, "retry", "dismiss", "assign", "ask"}
+        else "dismiss",
         "was_done": len(results) - len(left),
         "left": [(*key, n) for key, n in counts.items()],
     }

@@ -34,7 +34,7 @@ __all__ = ["NAV", "PRESETS", "READERS", "filters_of", "presets", "routes", "tail
 READERS = (ConsoleRole.SUPERVISOR, ConsoleRole.DEPARTMENT)
 NAV = (NavItem("ratings", "/ratings", READERS, 20),)
 PRESETS = ("today", "yesterday", "week", "month", "last_quarter", "days")
-_FIELDS = ("from", "to", "q", "tail", "agent", "queue", "dept", "area")
+_FIELDS = ("from", "to", "q", "tail", "agent", "team", "queue", "dept", "area")
 _ROWS = 50
 _TAIL = 4
 
@@ -105,19 +105,25 @@ def routes(console: Console) -> APIRouter:
     @router.get("/ratings")
     def ratings(request: Request, me: Reader) -> Response:
         params = request.query_params
-        if params.get("form") == "1":
+        asked = params.multi_items()
+        by_form = params.get("form") == "1"
+        if by_form:
             # A form sends every field; the address that people keep has those that say something.
-            kept = [(name, value) for name, value in params.multi_items() if value.strip() and name != "form"]
-            wanted, wrong = read_filters(kept, today_of(console))
-            if not wrong:
-                return RedirectResponse(f"/ratings?{wanted.query()}", 303)
-        filters, wrong = filters_of(console, request)
+            dropped = {"form", "hour_of"}
+            if not params.get("from") == params.get("to") == params.get("hour_of"):
+                dropped.add("hour")  # it was of the day that the page showed, and another range is wanted
+            asked = [(name, value) for name, value in asked if value.strip() and name not in dropped]
+        filters, wrong = read_filters(asked, today_of(console))
+        if by_form and not wrong:
+            return RedirectResponse(f"/ratings?{filters.query()}", 303)
         viewer, today = me.viewer, today_of(console)
         raw = {name: params.get(name, "")[:200] for name in _FIELDS}
         if not filters.told and not filters.number and "from" not in wrong and "to" not in wrong:
             raw["from"], raw["to"] = f"{filters.first}", f"{filters.last}"
         raw |= {
-            name: "-" for name in ("agent", "queue", "dept", "area") if getattr(filters, name) == "" and name in params
+            name: "-"
+            for name in ("agent", "team", "queue", "dept", "area")
+            if getattr(filters, name) == "" and name in params
         }
         cursor = params.get("cursor")
         shown: dict[str, Any] = {"page": RatingsPage([], None, None), "count": None, "waiting": [], "of_newest": None}

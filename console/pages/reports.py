@@ -1,5 +1,6 @@
-"""报表: a day or a quarter, to be read and printed."""
+"""报表: a day or a quarter, to be read and printed: charts first, each bar a link, then the same figures as tables."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Annotated, Any
 
@@ -7,17 +8,58 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse
 from starlette.responses import Response
 
-from console.figures import Period, Slice, ratings_query
+from console.asked import What, asked_address
+from console.charts import Chart
+from console.figures import WHOLE, By, Figures, Period, Row, ratings_query
+from console.pages.pictures import drawn
 from console.pages.ratings import READERS, today_of
 from console.pages.shell import Console, NavItem, Refused
-from console.reports import month, quarter, quarter_name, read_report
+from console.reports import Line, Report, quarter, quarter_name, read_report
 from console.sessions import Session
-from models.terms import Channel, SubjectKind
+from console.spans import in_spans
+from console.trend_charts import levels_by_day, levels_by_hour, responses, satisfactions
+from models.terms import SubjectKind
 
 __all__ = ["NAV", "routes"]
 
 NAV = (NavItem("reports", "/reports/day", READERS, 50),)
+_CHARTED = ("dept", "team")
+_BARS = 20
+"""Lines of a table that have a bar."""
 _FIRST, _LAST = date(2000, 1, 1), date(2199, 12, 31)
+
+
+def _charts(console: Console, report: Report) -> list[Chart]:
+    """The ratings of the day by hour or of the quarter by week, then rates: those of the tables' first lines."""
+    charts = []
+    empty = len(report.days)
+    while empty and report.days[empty - 1].figures == Figures():
+        empty -= 1  # what has not come yet
+    spans = in_spans(report.days[:empty])
+    for kind in SubjectKind:
+        if report.period.days == 1:
+            chart = levels_by_hour(report.hours, kind, report.period.first)
+        else:
+            chart = levels_by_day(spans, kind)
+        if any(bar.value for bar in chart.bars):
+            charts.append(_of(console, chart, kind, ""))
+    for table in report.tables:
+        kind = table.kinds[0]
+        if table.by not in _CHARTED:
+            continue
+        lines = [line for line in table.lines if line.figures.of(kind).rated][:_BARS]
+        rows = [Row(getattr(line.part, table.by), line.figures) for line in lines]
+        named = {row.key: line.name for row, line in zip(rows, lines, strict=True)}
+        satisfied_from = console.ratings.satisfied_from
+        chart = satisfactions(rows, report.period, table.by, kind, satisfied_from, named=named.__getitem__)
+        charts.append(_of(console, chart, kind, console.texts.of("by", table.by)))
+    if report.period.days > 1 and report.whole.response.n:
+        charts.append(responses(spans, report.period, By.DAY))
+    return charts
+
+
+def _of(console: Console, chart: Chart, kind: SubjectKind, by: str) -> Chart:
+    return replace(chart, title="，".join(filter(None, (chart.title, by, console.texts.of("kind", kind)))))
 
 
 def routes(console: Console) -> APIRouter:
@@ -31,13 +73,17 @@ def routes(console: Console) -> APIRouter:
         if report is None:
             raise Refused(404)
 
-        def address(by: str, key: str, **wanted: Any) -> str:
-            """The rows behind a figure of a line; `by` empty: of the whole."""
-            if by == "month":
-                return f"/ratings?{ratings_query(month(key), **wanted)}"
-            named: dict[str, Any] = {by: Channel(key) if by == "channel" else key} if by else {}
-            return f"/ratings?{ratings_query(period, Slice(**named), **wanted)}"
+        def address(line: Line | None, **wanted: Any) -> str:
+            """The ratings behind a line; None: behind the whole."""
+            days, part = (period, WHOLE) if line is None else (line.period, line.part)
+            return f"/ratings?{ratings_query(days, part, **wanted)}"
 
+        def asked(line: Line | None, what: str, **wanted: Any) -> str:
+            """The calls or invitations behind a line; None: behind the whole."""
+            days, part = (period, WHOLE) if line is None else (line.period, line.part)
+            return asked_address(What(what), days, part, **wanted)
+
+        pictures = [(chart.title, drawn(console, chart)) for chart in _charts(console, report) if chart.bars]
         return console.page(
             request,
             "report.html",
@@ -47,6 +93,9 @@ def routes(console: Console) -> APIRouter:
             reasons=console.ratings.reasons,
             kinds=tuple(SubjectKind),
             address=address,
+            asked=asked,
+            pictures=[one for one in pictures if one[1] is not None],
+            missing=any(picture is None for _, picture in pictures),
             today=today_of(console),
             this_quarter=quarter_name(today_of(console)),
             **more,

@@ -1,16 +1,17 @@
-"""The form that asks why a number is wanted, and the page that shows it once.
+"""The form that asks why a number is wanted, or the words of a reply that hold one, and the page that shows it once.
 
-Other pages put the form beside a masked number with the macro `reveal` of `_parts.html`.
+Other pages put the form beside what is masked with the macro `reveal` of `_parts.html`.
 """
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from console.pages.shell import Console, Form, Refused
-from console.reveal import LONGEST_REASON, SHORTEST_REASON, Numbered, take_number
+from console.queues import read_reply
+from console.reveal import LONGEST_REASON, SHORTEST_REASON, Numbered, take_number, take_words
 from console.sessions import Session
 from console.viewer import ConsoleRole
 
@@ -23,14 +24,15 @@ _ID = re.compile(r"[0-9a-f]{32}")
 def routes(console: Console) -> APIRouter:
     router = APIRouter()
 
+    def page(request: Request, numbered: Numbered, row_id: str, *, status: int = 200, **shown: Any) -> Response:
+        fields = {"number": None, "original": None, "problem": "", "shortest": SHORTEST_REASON, **shown}
+        return console.page(request, "reveal.html", status=status, numbered=numbered, row_id=row_id, **fields)
+
     @router.get("/reveal")
     def ask(
         request: Request, _me: Annotated[Session, Depends(console.signed_in(*_ROLES))], kind: str = "", id: str = ""
     ) -> Response:
-        numbered, row_id = _named(kind, id)
-        return console.page(
-            request, "reveal.html", numbered=numbered, row_id=row_id, number=None, problem="", shortest=SHORTEST_REASON
-        )
+        return page(request, *_named(kind, id))
 
     @router.post("/reveal")
     def show(request: Request, form: Annotated[Form, Depends(console.form(*_ROLES))]) -> Response:
@@ -38,30 +40,28 @@ def routes(console: Console) -> APIRouter:
         numbered, row_id = _named(form["kind"], form["id"])
         reason = form["reason"]
         if not SHORTEST_REASON <= len(reason) <= LONGEST_REASON:
-            return console.page(
-                request,
-                "reveal.html",
-                status=422,
-                numbered=numbered,
-                row_id=row_id,
-                number=None,
-                problem="short" if len(reason) < SHORTEST_REASON else "long",
-                shortest=SHORTEST_REASON,
-            )
+            problem = "short" if len(reason) < SHORTEST_REASON else "long"
+            return page(request, numbered, row_id, status=422, problem=problem)
+        if numbered is Numbered.WORDS:
+            return page(request, numbered, row_id, original=words_of(session, row_id, reason))
         now = console.clock.now()
         sealed = console.write(lambda unit: take_number(unit, now, session.viewer, numbered, row_id, reason))
         if sealed is None:
             raise Refused(404)
-        number = console.keyring.open(sealed).removeprefix("+86")
-        return console.page(
-            request,
-            "reveal.html",
-            numbered=numbered,
-            row_id=row_id,
-            number=number,
-            problem="",
-            shortest=SHORTEST_REASON,
-        )
+        return page(request, numbered, row_id, number=console.keyring.open(sealed).removeprefix("+86"))
+
+    def words_of(session: Session, reply_id: str, reason: str) -> dict[str, Any]:
+        """A reply as it came: its text, or its bytes and what they may mean."""
+        now = console.clock.now()
+        if not console.write(lambda unit: take_words(unit, now, session.viewer, reply_id, reason)):
+            raise Refused(404)
+        reply = console.read(lambda connection: read_reply(connection, console.keyring, session.viewer, reply_id))
+        if reply is None:
+            raise Refused(404)
+        if not reply.parts or console.queues is None:
+            return {"text": reply.plain, "bytes": "", "decodings": []}
+        body = console.queues.body_of(reply.parts)
+        return {"text": None, "bytes": body.hex(" "), "decodings": console.queues.decodings(body)}
 
     return router
 

@@ -20,6 +20,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qs, quote, urlencode
@@ -38,6 +39,7 @@ from console.charts import Charts
 from console.directory import Directory
 from console.live import LiveBoards
 from console.pages.assets import Assets
+from console.pages.audit_words import told_detail, told_fault
 from console.pages.board_parts import BoardParts
 from console.pages.catalogue import Catalogue
 from console.pages.options import RatingsOptions
@@ -371,6 +373,11 @@ def login_redirect(request: Request) -> Response:
     return RedirectResponse(f"/login{query}", 303)
 
 
+def by_script(request: Request) -> bool:
+    """Whether a script of ours asks (`X-Requested-With: fetch`): it is answered with a status, never led to a page."""
+    return request.headers.get("x-requested-with") == "fetch"
+
+
 def own_path(path: str) -> str | None:
     """A path of ours to go on to; None: it would lead elsewhere."""
     if not path.startswith("/") or path.startswith(("//", "/\\")) or any(ord(sign) < 32 for sign in path):
@@ -401,6 +408,8 @@ def _environment(console: Console) -> jinja2.Environment:
         hotline=console.hotline,
         levels=tuple(sorted(Satisfaction, reverse=True)),
         query=query_string,
+        told_detail=partial(told_detail, console.texts),
+        told_fault=partial(told_fault, console.texts),
     )
     environment.filters.update(moment=_moment, clock=_clock_time, day=_day, number=_number, percent=_percent)
     return environment

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
+from console.bad_ratings import LONGEST_NOTE, is_bad, read_seen
 from console.links import link
 from console.masking import mask_words
 from console.pages.ratings import READERS
@@ -32,18 +33,23 @@ def routes(console: Console) -> APIRouter:
         chosen = next((one for one in story.evaluations if one.id == evaluation_id), None)
         if evaluation_id and chosen is None:
             raise Refused(404)
+        shown = chosen or story.effective
+        seen = console.read(lambda connection: read_seen(connection, shown.rating_id)) if shown is not None else None
         names = console.read(console.directory.names)
         return console.page(
             request,
             "story.html",
             here="ratings",
             story=story,
-            chosen=chosen or story.effective,
+            chosen=shown,
+            may_mark=shown is not None and is_bad(shown),
+            seen=seen,
+            longest=LONGEST_NOTE,
             names=names,
             reasons=console.ratings.reasons,
             words_of=mask_words,
             is_time=lambda value: isinstance(value, datetime),
-            **_links(console, story, chosen or story.effective),
+            **_links(console, story, shown),
         )
 
     @router.get("/ratings/{evaluation_id}")

@@ -1,4 +1,10 @@
-"""A wall screen: opened once with its token in the address, which then stands in a cookie and no longer there."""
+"""A wall screen: opened once with its token, which then stands in a cookie and no longer in the address.
+
+The address that an admin hands out has the token behind `#`, which no browser sends and no proxy writes down: a script
+puts it into the page's form and sends it, and without a script it can be typed in. `?token=` is understood too.
+"""
+
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse
@@ -8,7 +14,7 @@ from starlette.responses import Response
 from console.board_state import Sight
 from console.board_tokens import find_board_token
 from console.pages.board import board_values, event_stream
-from console.pages.shell import BOARD_COOKIE, Console, NotSignedIn, Refused
+from console.pages.shell import BOARD_COOKIE, Console, Form, NotSignedIn, Refused, plain_form
 from console.viewer import Viewer
 
 __all__ = ["routes"]
@@ -25,18 +31,27 @@ def routes(console: Console) -> APIRouter:
     def wall(request: Request) -> Response:
         token = request.query_params.get("token", "")
         if token:
-            if console.read(lambda connection: find_board_token(connection, token)) is None:
-                raise Refused(403)
-            response: Response = RedirectResponse("/wall", 303)
-            console.set_cookie(response, request, BOARD_COOKIE, token, _LONGEST)
-            return response
+            return opened(request, token)
+        if not console.board_secret(request):
+            return console.page(request, "wall_door.html")
         try:
             viewer = console.board(request)
         except NotSignedIn:
-            raise Refused(403) from None  # nobody stands before it who could log in
+            return console.page(request, "wall_door.html", status=403)  # revoked; a new token may come
         page = console.page(request, "wall.html", **board_values(console, Sight.of(viewer), shown=_LINES))
         console.set_cookie(page, request, BOARD_COOKIE, console.board_secret(request), _LONGEST)
         return page
+
+    @router.post("/wall")
+    def open_wall(request: Request, form: Annotated[Form, Depends(plain_form)]) -> Response:
+        return opened(request, form["token"])
+
+    def opened(request: Request, token: str) -> Response:
+        if console.read(lambda connection: find_board_token(connection, token)) is None:
+            raise Refused(403)
+        response = RedirectResponse("/wall", 303)
+        console.set_cookie(response, request, BOARD_COOKIE, token, _LONGEST)
+        return response
 
     def looking(request: Request) -> Viewer:
         try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -10,7 +12,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from console.viewer import ConsoleRole
 from tests.browser.conftest import Sit
-from tests.browser.hotline import CALLS, CASES, REFUSED, STRANGER
+from tests.browser.hotline import CALLS, CASES, REFUSED, STRANGER, Call, Hotline
+from tests.faults.processes import until
 
 MOST = 3
 
@@ -67,18 +70,49 @@ def test_what_happened_to_one_given_case(asker: Asker) -> None:
         expect(story).to_contain_text(event)
 
 
+LATE = Call("w01", "2011", "1")
+"""A call whose evaluation the centre does not take for now."""
+
+
+@pytest.fixture
+def late(hotline: Hotline) -> Iterator[None]:
+    """One evaluation waits, tried again and again."""
+    refused = {"kind": "refuse", "record": REFUSED, "times": None}
+    hotline.centre.plan(refused, {"kind": "status", "status": 503, "record": f"H{LATE.key}", "times": None})
+    hotline.take(LATE)
+    until("a batch that failed", lambda: hotline.server.number("SELECT count(*) FROM push_batches WHERE tries > 0"))
+    yield
+    hotline.centre.plan(refused)
+    until("it to arrive", lambda: hotline.server.number("SELECT count(*) FROM outbox WHERE state = 'waiting'") == 0)
+
+
+@pytest.mark.usefixtures("late")
 def test_what_has_not_reached_the_centre(asker: Asker) -> None:
+    """What waits and why, and what was refused: both with one question."""
     page = asker.page
-    asker.click(page.locator("#part-work").get_by_role("link", name="推送失败"))
-    letter = page.locator("table.rows tbody tr").filter(has_text=REFUSED)
+    page.goto("/")
+    asker.click(page.locator("#part-machinery").get_by_role("link", name="待推送"))
+    rows = page.locator("table.rows tbody tr")
+    waits = rows.filter(has_text=f"H{LATE.key}")
+    expect(waits).to_have_count(1)
+    expect(waits).to_contain_text("推送出错，等待重试")
+    expect(waits).to_contain_text("好差评系统返回 HTTP 503")
+    asker.click(page.get_by_role("link", name=re.compile(r"推送失败 \d")))
+    letter = rows.filter(has_text=REFUSED)
     expect(letter).to_have_count(1)
     expect(letter).to_contain_text("不予接收")
+
+
+def test_what_the_centre_has_refused(asker: Asker) -> None:
+    page = asker.page
+    asker.click(page.locator("#part-work").get_by_role("link", name="推送失败"))
+    expect(page.locator("table.rows tbody tr").filter(has_text=REFUSED)).to_contain_text("不予接收")
 
 
 def test_which_replies_wait_for_a_person(asker: Asker) -> None:
     """Both kinds that do: an unclear one and a stranger's."""
     page = asker.page
-    asker.click(page.locator("#part-work").get_by_role("link", name="待处理回复"))
+    asker.click(page.locator("#part-work").get_by_role("link", name="全部待办"))
     unclear = next(case for case in CASES if case.level is None and case.replies)
     rows = page.locator("table.rows tbody tr")
     strangers = page.locator(".figure").filter(has=page.get_by_role("heading", name="无法对应"))

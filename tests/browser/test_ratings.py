@@ -90,7 +90,7 @@ def test_a_case_tells_its_whole_story_and_its_number_only_to_who_says_why(desk_o
     page.keyboard.press("Enter")
     page.wait_for_url("**/cases/*")
     story = page.locator(".timeline")
-    for event in ("工单办结", "建立评价邀请", "发出短信", "收到市民短信", "市民评价", "推送至好差评平台"):
+    for event in ("工单办结", "建立评价邀请", "发出短信", "收到市民短信", "市民评价", "推送至好差评系统"):
         expect(story).to_contain_text(event)
     expect(page.locator("main")).to_contain_text(SCRIPTED)  # words, not a script
     assert case.number not in page.content()

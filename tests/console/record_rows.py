@@ -15,7 +15,7 @@ from console.viewer import Viewer, may_see
 from models.database import Database
 from models.ids import new_id
 from models.privacy import Keyring
-from models.tables import call_keys, calls, case_keys, cases, evaluations
+from models.tables import call_keys, calls, case_keys, cases, evaluations, seen
 from tests.moments import START
 
 __all__ = ["AGENTS", "AREAS", "DEPTS", "NUMBERS", "QUEUES", "Row", "fill", "naive"]
@@ -30,11 +30,12 @@ REASONS = ("209", "213,214", None)
 
 @dataclass(frozen=True)
 class Row:
-    """An evaluation as stored, and its subject's number and natural key."""
+    """An evaluation as stored, its subject's number and natural key, and whether somebody has seen its rating."""
 
     values: dict[str, Any]
     phone: str | None
     number: str
+    is_seen: bool
 
     def __getattr__(self, name: str) -> Any:
         return self.values[name]
@@ -46,7 +47,8 @@ def fill(
     """Stores evaluations spread over the days before `start`; a tenth has an earlier one of the same subject."""
     chance = random.Random(seed)
     made: list[Row] = []
-    rows: dict[Any, list[dict[str, Any]]] = {calls: [], cases: [], call_keys: [], case_keys: [], evaluations: []}
+    tables = (calls, cases, call_keys, case_keys, evaluations, seen)
+    rows: dict[Any, list[dict[str, Any]]] = {table: [] for table in tables}
     for place in range(count):
         kind = chance.choice(("call", "call", "case"))
         phone = chance.choice(NUMBERS)
@@ -107,7 +109,9 @@ def fill(
                 "created_at": at,
             }
             rows[evaluations].append(values)
-            made.append(Row(values, phone, number))
+            made.append(Row(values, phone, number, is_seen=place % 3 == 0))
+            if made[-1].is_seen:
+                rows[seen].append({"rating_id": values["rating_id"], "seen_by": "ma", "seen_at": at})
     with database.write_engine.begin() as connection:
         for table, values_of in rows.items():
             if values_of:
@@ -127,6 +131,10 @@ def naive(rows: Sequence[Row], filters: RatingFilters, viewer: Viewer) -> list[s
     return [row.id for row in kept]
 
 
+def _is_bad(row: Row) -> bool:
+    return bool(row.effective and row.satisfaction <= 2 and row.origin == "citizen")
+
+
 def _fits(row: Row, filters: RatingFilters) -> bool:
     codes = [code for code in (row.reasons or "").split(",") if code]
     reason = filters.reason
@@ -135,6 +143,7 @@ def _fits(row: Row, filters: RatingFilters) -> bool:
             filters.start is None or row.assess_time >= filters.start,
             filters.end is None or row.assess_time < filters.end,
             filters.superseded or row.effective,
+            not filters.unseen or (_is_bad(row) and not row.is_seen),
             not filters.levels or row.satisfaction in filters.levels,
             filters.channel in (None, row.channel),
             filters.origin in (None, row.origin),

@@ -113,8 +113,10 @@ class Record:
                     subject_id=subject,
                     call_key=subject,
                     dept=dept,
+                    area_code=area,
                     outcome="rated",
                     source="ivr",
+                    ended_at=START,
                     created_at=START,
                     **self._number(number),
                 )

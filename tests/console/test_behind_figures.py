@@ -19,9 +19,9 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from console.charts import Chart, ChartKind
-from console.figures import By, Period, Sight, reasons, statistics
+from console.figures import By, Period, reasons, statistics
 from console.ratings import ratings_page, read_filters
-from console.trend_charts import levels_by_day, reasons_given, responses, satisfactions
+from console.trend_charts import levels_by_day, reasons_given, satisfactions
 from console.viewer import ConsoleRole, Viewer
 from models.database import Database
 from models.ids import new_id
@@ -111,8 +111,6 @@ def figures_of(page: str) -> Iterator[Linked]:
     """Every figure of a page that leads to ratings: counts, the n of a rate (also beside a card's), hours, sums."""
     for address, text in re.findall(r'(?<!scope="row">)<a href="(/ratings\?[^"]*)">(.*?)</a>', page, re.S):
         words = re.sub(r"<[^>]+>|,", "", text).strip()
-        if "&amp;all=1" in address:
-            continue  # 按键评价 counts calls by when they ended: tests/console/test_board.py
         if found := re.search(r"n=(\d+)", words) or re.fullmatch(r"(\d+)", words):
             yield Linked(int(found[1]), unescape(address))
         elif found := re.fullmatch(r"(\d+) / (\d+)", words):
@@ -129,6 +127,8 @@ PAGES = {
     "trends by day, of cases": (f"/trends?by=day&kind=case&{RANGE}", 40),
     "trends by agent": (f"/trends?by=agent&{RANGE}", 20),
     "trends by queue": (f"/trends?by=queue&{RANGE}", 15),
+    "trends by team": (f"/trends?by=team&{RANGE}", 5),
+    "trends of the agents of no team": (f"/trends?by=day&team=&{RANGE}", 10),
     "trends by department": (f"/trends?by=dept&{RANGE}", 15),
     "trends by channel": (f"/trends?by=channel&{RANGE}", 15),
     "trends by channel, of cases": (f"/trends?by=channel&kind=case&{RANGE}", 10),
@@ -169,28 +169,3 @@ def test_behind_a_bar_are_as_many_rows_as_it_says(database: Database, behind: Be
     told = {bar.href: bar.n if kind is ChartKind.RATES else bar.value for kind, bar in bars}
     assert len(told) > 150
     assert told == {address: behind(address) for address in told}
-
-
-def test_behind_a_response_rate_are_the_trends_of_that_part(
-    browser: MakeBrowser, database: Database, record: None
-) -> None:
-    """Invitations stand in no list; the trends tell the same rate with what it is made of."""
-    someone = browser(ConsoleRole.SUPERVISOR)
-    with database.read_engine.connect() as connection:
-        bars = [bar for by in By for bar in responses(statistics(connection, PERIOD, by, Sight()), PERIOD, by).bars]
-    board = someone.get("/").text
-    card = re.search(r'<a href="(/trends\?[^"]*)">[\d.]*[%—]</a></p>\s*<p class="note">已评 \d+ / 已邀请 (\d+)', board)
-    assert card is not None
-    told = {bar.href: bar.n for bar in bars} | {unescape(card[1]): int(card[2])}
-    assert len(told) > 25
-    assert sum(bool(n) for n in told.values()) > 20
-    assert told == {address: asked_by_the_whole(someone.get(address).text) for address in told}
-
-
-def asked_by_the_whole(page: str) -> int:
-    """The n of the response rate in the line of the whole; 0: the page says that there is nothing."""
-    line = re.search(r'<tr class="sum">.*?</td>', page, re.S)
-    if line is None:
-        assert "这段时间没有数据" in page
-        return 0
-    return int(line[0].partition("n=")[2].partition("<")[0].replace(",", ""))

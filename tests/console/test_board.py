@@ -8,14 +8,17 @@ from dataclasses import replace
 from datetime import date, timedelta
 from html import unescape
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
 
-from console.bad_ratings import LONGEST_NOTE, MarkSeen, latest_bad
-from console.board_state import BoardRules, LinkShown, Machinery, Sight, Work, read_machinery, read_work
+from console import bad_ratings, board_state, queues
+from console.bad_ratings import LONGEST_NOTE, SHOWN, MarkSeen, Unseen, count_unseen, latest_bad
+from console.board_state import BoardRules, LinkShown, Machinery, read_machinery
 from console.board_tokens import add_board_token
 from console.link_beats import BeatLinks, LinkBeat, LinkWord
+from console.pages import board_parts
 from console.viewer import ConsoleRole, Viewer
 from intake.calendars import StoredCalendar
 from intake.desk import Intake
@@ -25,9 +28,10 @@ from models.database import Database
 from models.door import Door
 from models.ids import new_id
 from models.privacy import Keyring
-from models.tables import cases, evaluations, messages, outbox, seen
+from models.tables import cases, evaluations, outbox, seen
 from models.terms import Satisfaction
-from tests.console.site import Audited, MakeBrowser, Record
+from tests.console.browser import Browser
+from tests.console.site import Audited, MakeBrowser
 from tests.console.streams import Stream
 from tests.intake.test_calls import FACTS, RULES
 from tests.moments import START
@@ -35,7 +39,6 @@ from tests.moments import START
 WAIT = 10
 A, B = "11622900A", "11622900B"
 SUPERVISOR = Viewer("ma", ConsoleRole.SUPERVISOR)
-ALL = Sight(ConsoleRole.SUPERVISOR)
 
 
 @pytest.fixture
@@ -105,40 +108,25 @@ def test_a_board_without_a_script_loads_itself_and_has_the_link(browser: MakeBro
     assert '<a class="button quiet" href="/">刷新</a>' in page
 
 
-def test_what_people_look_after_is_counted_as_they_may_see_it(
-    database: Database, record: Record, clock: TurnedClock
+def test_a_board_counts_no_more_than_it_shows(
+    database: Database, bad: Any, browser: MakeBrowser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mine = record.case(A, 1)
-    record.case(B, 1)
+    """However long the centre is down: what waits is counted up to a bound."""
+    for place in range(4):
+        bad(str(place))
     with database.write_engine.begin() as connection:
-        for queue, handled in (("unclear", None), ("unmatched", None), ("mistaken", None), ("unclear", START)):
-            connection.execute(
-                insert(messages).values(
-                    id=new_id(), direction="in", kind="reply", state="read", queue=queue, handled_at=handled,
-                    created_at=START, changed_at=START,
-                )
-            )  # fmt: skip
-        for ago in (timedelta(0), timedelta(days=1)):
-            connection.execute(
-                insert(messages).values(
-                    id=new_id(), direction="out", kind="invitation", state="failed", created_at=START - ago,
-                    changed_at=START - ago,
-                )
-            )  # fmt: skip
-        connection.execute(update(cases).values(provisional=True))
-        for row in connection.execute(select(evaluations)).all():
-            connection.execute(
-                insert(outbox).values(
-                    evaluation_id=row.id, subject_id=row.subject_id, assess_number=1, state="dead",
-                    not_before=START, tries=1, created_at=START,
-                )
-            )  # fmt: skip
+        ids = list(connection.execute(select(outbox.c.evaluation_id).order_by(outbox.c.evaluation_id)).scalars())
+        connection.execute(update(outbox).where(outbox.c.evaluation_id == ids[0]).values(batch_id=new_id()))
+        connection.execute(update(outbox).where(outbox.c.evaluation_id == ids[3]).values(state="dead"))
+    rules, days = BoardRules(), StoredCalendar()
     with database.read_engine.connect() as connection:
-        assert read_work(connection, START, ALL) == Work(replies=2, mistaken=1, dead=2, provisional=2, failed=1)
-        own = Sight(ConsoleRole.DEPARTMENT, (A,))
-        assert read_work(connection, START, own) == Work(replies=0, mistaken=0, dead=1, provisional=1, failed=0)
-        assert read_work(connection, START, Sight(ConsoleRole.DEPARTMENT)) == Work()
-    assert mine
+        found = read_machinery(connection, START + timedelta(minutes=3), rules, days)
+        assert (found.waiting, found.dead, found.oldest_minutes) == (3, 1, 3)
+        for module in (board_state, board_parts, queues):
+            monkeypatch.setattr(module, "MOST", 2)
+        found = read_machinery(connection, START, rules, days)
+        assert (found.waiting, found.dead) == (3, 1)
+    assert "<dd>2 以上" in browser(ConsoleRole.SUPERVISOR).get("/").text
 
 
 def test_a_department_is_led_to_nothing_that_it_may_not_see(browser: MakeBrowser, bad: Any, database: Database) -> None:
@@ -213,6 +201,41 @@ def test_a_mark_is_seen_by_everybody_at_once_and_audited(
     page = ma.get("/").text
     assert "li 备注：已回访 138****1234，市民满意" in page
     assert "13800001234" not in page
+
+
+def test_a_script_is_told_whether_a_mark_is_stored(browser: MakeBrowser, bad: Any, database: Database) -> None:
+    """204 and nothing else: a log-in that is over leads a form to a page, and a script must not take that for done."""
+    bad()
+    ma = browser(ConsoleRole.SUPERVISOR, "ma")
+    fields = marked(ma.get("/").text) | {"note": "已回访"}
+    script = {"Content-Type": "application/x-www-form-urlencoded", "X-Requested-With": "fetch"}
+
+    def sends(who: Browser, **changed: str) -> int:
+        return who.ask("POST", "/board/seen", urlencode(fields | changed).encode(), script).status
+
+    def stored() -> int:
+        with database.read_engine.connect() as connection:
+            return len(connection.execute(select(seen)).all())
+
+    assert sends(browser()) == 401
+    assert sends(ma, csrf="x") == 403
+    assert sends(ma, subject="0" * 32) == 404
+    assert stored() == 0
+    assert sends(ma) == 204
+    assert stored() == 1
+    cookies = dict(ma.cookies)
+    ma.send("/logout", "/")
+    assert sends(Browser(ma.address, cookies=cookies), note="晚了") == 401
+    assert browser().post("/board/seen", fields).to.startswith("/login")  # a form is led there
+
+
+@pytest.mark.parametrize(
+    ("back", "to"), [("/ratings/x", "/ratings/x"), ("//evil.example", "/"), ("https://evil.example", "/"), ("", "/")]
+)
+def test_a_mark_leads_back_to_where_it_was_made(browser: MakeBrowser, bad: Any, back: str, to: str) -> None:
+    bad()
+    ma = browser(ConsoleRole.SUPERVISOR, "ma")
+    assert ma.post("/board/seen", marked(ma.get("/").text) | {"back": back}).to == to
 
 
 def test_a_mark_may_run_twice_and_two_at_once_have_one_first(
@@ -315,6 +338,109 @@ def write_start(database: Database) -> str:
 
     with database.read_engine.connect() as connection:
         return write_cursor(read_epoch(connection), BEGINNING)
+
+
+# ── what nobody has seen ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_each_bad_rating_can_be_marked_however_many_there_are(
+    browser: MakeBrowser, bad: Any, clock: TurnedClock
+) -> None:
+    """A board has room for the newest; the others are behind its count, and each one's own page has the form."""
+    first = bad("first")
+    for place in range(SHOWN):
+        clock.turn(timedelta(seconds=1))
+        bad(f"{place}", at=clock.now())
+    bad("good", 5)
+    ma = browser(ConsoleRole.SUPERVISOR, "ma")
+    page = ma.get("/").text
+    assert f'id="r-{first.rating_id}"' not in page
+    link, told = unseen_of(page)
+    assert told == f"近 7 日未阅差评 {SHOWN + 1} 件"
+    listed = ma.get(link).text
+    assert listed.count('class="level level-1"') == SHOWN + 1
+    assert f'href="/ratings/{first.id}"' in listed
+    story = ma.get(f"/ratings/{first.id}").text
+    fields = dict(re.findall(r'name="(csrf|subject|number|back)" value="([^"]*)"', story[story.index("/board/seen") :]))
+    assert ma.post("/board/seen", fields | {"note": "已回访"}).to == f"/ratings/{first.id}"
+    story = ma.get(f"/ratings/{first.id}").text
+    assert "ma 2026-11-18 10:00:20 已阅" in story
+    assert "ma 备注：已回访" in story
+    assert unseen_of(ma.get("/").text)[1] == f"近 7 日未阅差评 {SHOWN} 件"
+    assert f'href="/ratings/{first.id}"' not in ma.get(link).text
+
+
+def unseen_of(page: str) -> tuple[str, str]:
+    """Where the count of unseen bad ratings leads, and what it says."""
+    found = re.search(r'<span id="part-unseen"><a href="([^"]+)">([^<]+)</a>', page)
+    assert found is not None
+    return found[1].replace("&amp;", "&"), found[2]
+
+
+def test_who_may_mark_sees_a_form_and_a_note_stands_in_each_story_of_its_rating(
+    browser: MakeBrowser, bad: Any, door: Door, database: Database
+) -> None:
+    of_call, good = bad("a", case_no="GD-1", closed=True, dept=A), bad("good", 5)
+    door.submit(MarkSeen(SUPERVISOR, of_call.subject_id, 1, "已致歉", START)).result(WAIT)
+    with database.read_engine.connect() as connection:
+        of_case = connection.execute(select(evaluations).where(evaluations.c.subject_kind == "case")).one()
+    ma = browser(ConsoleRole.SUPERVISOR, "ma")
+    for row in (of_call, of_case):
+        assert "ma 备注：已致歉" in ma.get(f"/ratings/{row.id}").text
+    assert "/board/seen" not in ma.get(f"/ratings/{good.id}").text
+
+
+def test_what_nobody_has_seen_is_still_there_after_midnight_and_for_a_week(
+    browser: MakeBrowser, bad: Any, door: Door, clock: TurnedClock, database: Database
+) -> None:
+    with database.write_engine.begin() as connection:
+        secret = add_board_token(connection, START, "大厅", actor="command_line")
+    read, unread = bad("read"), bad("unread", dept=A)
+    door.submit(MarkSeen(SUPERVISOR, read.subject_id, 1, "", START)).result(WAIT)
+    for days, there in ((1, True), (6, True), (1, False)):
+        clock.turn(timedelta(days=days))
+        page = browser(ConsoleRole.SUPERVISOR, f"ma{clock.now():%d}").get("/").text
+        assert (f'id="r-{unread.rating_id}"' in page) == there
+        assert ("2026-11-18 10:00</time>" in page) == there  # with its day
+        assert f'id="r-{read.rating_id}"' not in page
+        assert ("近 7 日未阅差评 1 件" in page) == there
+        assert ("近 7 日差评均已阅" in page) == (not there)
+        wall = browser()
+        wall.get(f"/wall?token={secret}")
+        assert 'class="bad-rating"' not in wall.get("/wall").text  # a wall shows today, and cannot mark
+    mine = browser(ConsoleRole.DEPARTMENT, depts=[B]).get("/ratings?from=2026-11-18&to=2026-11-18&unseen=1").text
+    assert unread.id not in mine
+
+
+def test_the_count_of_the_unseen_is_live(browser: MakeBrowser, bad: Any) -> None:
+    ma = browser(ConsoleRole.SUPERVISOR, "ma")
+    with Stream(ma) as stream:
+        assert "均已阅" in stream.next().data["parts"]["unseen"]
+        bad()
+        told = stream.next()
+        assert "未阅差评 1 件" in told.data["parts"]["unseen"]
+        ma.post("/board/seen", marked(ma.get("/").text))
+        assert "均已阅" in stream.next().data["parts"]["unseen"]
+        assert told.data["day"] == "2026-11-18"
+
+
+def test_unseen_ones_are_counted_and_listed_up_to_a_bound(
+    bad: Any, database: Database, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [bad(str(place), at=START + timedelta(seconds=place)) for place in range(4)]
+    day, later = START.date(), START + timedelta(days=1)
+    door.submit(MarkSeen(SUPERVISOR, rows[3].subject_id, 1, "", START)).result(WAIT)
+    with database.read_engine.connect() as connection:
+        assert count_unseen(connection, SUPERVISOR, day) == Unseen(day, 3)
+        assert count_unseen(connection, Viewer("d", ConsoleRole.DEPARTMENT, (B,)), day) == Unseen(day, 0)
+        assert [one.id for one in latest_bad(connection, SUPERVISOR, later, 2, START)] == [
+            row.rating_id for row in (rows[2], rows[1])
+        ]
+        assert latest_bad(connection, SUPERVISOR, START, 4) == latest_bad(connection, SUPERVISOR, START, 4, START)
+        monkeypatch.setattr(bad_ratings, "_COUNTED", 2)
+        monkeypatch.setattr(bad_ratings, "_LINED", 2)
+        assert count_unseen(connection, SUPERVISOR, day) == Unseen(day, 2, more=True)
+        assert [one.id for one in latest_bad(connection, SUPERVISOR, later, 2, START)] == [rows[2].rating_id]
 
 
 # ── the jump ──────────────────────────────────────────────────────────────────────────────────────────────────────────

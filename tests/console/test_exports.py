@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import http.client
 import io
+import shutil
+import socket
 import sys
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -28,13 +32,18 @@ from models.database import Database
 from models.door import Door
 from models.privacy import Keyring
 from models.tables import cases, evaluations
+from server import health
+from tests.console.browser import Browser
 from tests.console.exported import ask, in_the_audit, read_csv, read_xlsx
 from tests.console.record_rows import fill, naive
 from tests.console.site import QUICK, RULES, MakeBrowser, Record
 from tests.moments import START
 
 SUPERVISOR = Viewer("ma", ConsoleRole.SUPERVISOR)
-FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "=cmd|' /C calc'!A0", " =1+1", "\n1", "＝1+1", "＠x")
+FORMULAS = (
+    *("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n1", "=cmd|' /C calc'!A0", " =1+1"),
+    *("＝1+1", "　＋1", "＠x"),
+)
 
 
 @pytest.fixture
@@ -127,7 +136,10 @@ def test_no_cell_is_a_formula(database: Database, keyring: Keyring, record: Reco
 
 
 @pytest.mark.parametrize(
-    ("text", "told"), [("满意", "满意"), ("1-2", "1-2"), ("a=b", "a=b"), ("", ""), ("=1", "'=1"), ("  -x", "'  -x")]
+    ("text", "told"),
+    [("满意", "满意"), ("1-2", "1-2"), ("a=b", "a=b"), ("", ""), ("=1", "'=1"), ("  -x", "'  -x")]
+    + [(f"{sign}1", f"'{sign}1") for sign in "＝＋－＠﹦﹢﹣﹫−"]
+    + [("　＝1", "'　＝1"), ("１－２", "１－２")],
 )
 def test_what_is_no_formula_stays_as_it_is(text: str, told: str) -> None:
     assert neutral(text) == told
@@ -234,6 +246,14 @@ CHILDREN = {
         "import sys; sys.stdin.readline(); sys.stdout.write('x' * 200000); sys.stdout.flush(); sys.exit(1)"
     ),
     "says nothing at its end": "import sys; sys.stdin.readline(); sys.stdout.write('x' * 10)",
+    "writes without end": (
+        "import sys; sys.stdin.readline()\nwhile True: sys.stdout.write('x' * 65536); sys.stdout.flush()"
+    ),
+    "leaves a file": (
+        "import sys, json, time, pathlib; job = json.loads(sys.stdin.readline());"
+        " pathlib.Path(job['folder'], 'numbers').write_text('x');"
+        " sys.stdout.write('x' * 100000); sys.stdout.flush(); time.sleep(600)"
+    ),
     "never ends": (
         "import sys, time; sys.stdin.readline(); sys.stdout.write('x' * 100000); sys.stdout.flush(); time.sleep(600)"
     ),
@@ -272,12 +292,30 @@ def test_a_child_that_dies_later_leaves_a_file_that_is_not_whole(
     assert desk.running == 0
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-def test_a_browser_that_goes_away_ends_its_child_and_no_more_than_some_run_at_once(
-    browser: MakeBrowser, child: Callable[[str], None], desk: ExportDesk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    child("never ends")
-    desk.most = 1
+@contextmanager
+def downloading(someone: Browser, receives: int = 0) -> Iterator[http.client.HTTPResponse]:
+    """An export whose answer has begun. `receives`: bytes of the socket's own buffer."""
+    csrf = someone.get("/ratings").hidden("csrf")
+    body = urlencode({"csrf": csrf, "query": "", "format": "csv"}).encode()
+    connection = http.client.HTTPConnection(someone.address.host, someone.address.port, timeout=60)
+    cookies = "; ".join(f"{name}={value}" for name, value in someone.cookies.items())
+    kind = "application/x-www-form-urlencoded"
+    if receives:
+        connection.connect()
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receives)
+    connection.request("POST", "/ratings/export", body, {"Cookie": cookies, "Content-Type": kind})
+    answer = connection.getresponse()
+    try:
+        assert answer.read(1000) == b"x" * 1000
+        yield answer
+    finally:
+        answer.close()
+        connection.close()
+
+
+@pytest.fixture
+def end_of_child(desk: ExportDesk, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set when a child has ended, whoever ended it."""
     ended = threading.Event()
     end = desk.end
 
@@ -286,20 +324,81 @@ def test_a_browser_that_goes_away_ends_its_child_and_no_more_than_some_run_at_on
         asyncio.ensure_future(process.wait()).add_done_callback(lambda _done: ended.set())
 
     monkeypatch.setattr(desk, "end", watched)
-    someone = browser(ConsoleRole.SUPERVISOR)
-    csrf = someone.get("/ratings").hidden("csrf")
-    body = urlencode({"csrf": csrf, "query": "", "format": "csv"}).encode()
-    connection = http.client.HTTPConnection(someone.address.host, someone.address.port, timeout=60)
-    cookies = "; ".join(f"{name}={value}" for name, value in someone.cookies.items())
-    kind = "application/x-www-form-urlencoded"
-    connection.request("POST", "/ratings/export", body, {"Cookie": cookies, "Content-Type": kind})
-    answer = connection.getresponse()
-    assert answer.read(1000) == b"x" * 1000
-    process: Any = next(iter(desk._running))
-    status, _, page = ask(someone)
-    assert (status, "正在进行的导出较多".encode() in page) == (503, True)
-    answer.close()
-    connection.close()
-    assert ended.wait(30)
+    return ended
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_nobody_holds_more_than_one_place(
+    browser: MakeBrowser, child: Callable[[str], None], database: Database, desk: ExportDesk
+) -> None:
+    child("never ends")
+    slow, other = browser(ConsoleRole.DEPARTMENT, "slow", depts=("X",)), browser(ConsoleRole.SUPERVISOR, "ma")
+    with downloading(slow):
+        status, _, page = ask(slow)
+        assert (status, "您有一个导出还在进行".encode() in page) == (503, True)
+        assert in_the_audit(database)[-1] == ("ratings.export_ended", "csv masked busy")
+        with downloading(other):
+            assert desk.running == 2
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_download_that_nobody_reads_ends_with_its_child(
+    browser: MakeBrowser,
+    child: Callable[[str], None],
+    desk: ExportDesk,
+    end_of_child: threading.Event,
+    door: Door,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(health, "UNREAD_SECONDS", 0.1)
+    child("writes without end")
+    with downloading(browser(ConsoleRole.SUPERVISOR), receives=4096) as answer:
+        assert end_of_child.wait(30)
+        assert desk.running == 0
+        with pytest.raises((ConnectionError, http.client.IncompleteRead)):
+            answer.read()
+    door.write(lambda _unit: None).result(10)
+    assert in_the_audit(database)[-1] == ("ratings.export_ended", "csv masked broken off")
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_child_that_is_killed_leaves_nothing_on_the_disk(
+    browser: MakeBrowser,
+    child: Callable[[str], None],
+    desk: ExportDesk,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A sheet is put together in files, and a killed child removes none."""
+    folder = tmp_path / "made"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    child("leaves a file")
+    gone = threading.Event()
+    remove = shutil.rmtree
+
+    def removed(*given: Any, **how: Any) -> None:
+        remove(*given, **how)
+        gone.set()
+
+    monkeypatch.setattr(shutil, "rmtree", removed)
+    with downloading(browser(ConsoleRole.SUPERVISOR)):
+        assert [one.name for one in folder.glob("huiyin-export-*/*")] == ["numbers"]
+    assert gone.wait(30)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_browser_that_goes_away_ends_its_child_and_no_more_than_some_run_at_once(
+    browser: MakeBrowser, child: Callable[[str], None], desk: ExportDesk, end_of_child: threading.Event
+) -> None:
+    child("never ends")
+    desk.most = 1
+    with downloading(browser(ConsoleRole.SUPERVISOR)):
+        process: Any = next(iter(desk._running))
+        status, _, page = ask(browser(ConsoleRole.SUPERVISOR, "bai"))
+        assert (status, "正在进行的导出较多".encode() in page) == (503, True)
+    assert end_of_child.wait(30)
     assert process.returncode is not None
     assert desk.running == 0

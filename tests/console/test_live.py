@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
+from queue import Queue
 from typing import Any
 
 import pytest
@@ -28,13 +30,15 @@ from console.pages.shell import Console
 from console.passwords import Passwords
 from console.people import disable_user
 from console.positions import Position, write_cursor
+from console.sessions import SessionRules, touch, watching_touch
 from console.viewer import ConsoleRole
 from intake.desk import Intake
 from models.clock import TurnedClock
 from models.database import EPOCH, Database
 from models.door import Door
+from models.ids import new_id
 from models.privacy import Keyring
-from models.tables import evaluations, feed, meta
+from models.tables import evaluations, feed, meta, sessions
 from models.terms import Satisfaction
 from server.health import HealthServer
 from tests.console.browser import Browser
@@ -46,6 +50,11 @@ from tests.moments import START
 
 WAIT = 10
 Rate = Callable[..., str]
+
+
+def values(top: str) -> list[str]:
+    """The figures of a board's first line, in order."""
+    return re.findall(r'<p class="value">(?:<a [^>]*>)?([^<]+)', top)
 
 
 @pytest.fixture
@@ -92,7 +101,7 @@ def test_a_bad_rating_comes_by_itself_with_the_figures(browser: MakeBrowser, rat
         assert stream.headers["content-type"].startswith("text/event-stream")
         first = stream.next()
         assert (first.kind, first.lines) == ("board", {})
-        assert set(first.data["parts"]) == {"top", "levels", "channels", "hours", "machinery", "work"}
+        assert set(first.data["parts"]) == {"top", "levels", "channels", "hours", "machinery", "work", "unseen"}
         began = time.monotonic()
         rated = rate("a", 1)
         [*_, told] = stream.until(rated)
@@ -244,9 +253,9 @@ def test_a_reader_too_slow_for_what_is_kept_is_told_so() -> None:
 
 
 def test_boards_of_one_sight_share_one_body(console: Console, browser: MakeBrowser, rate: Rate) -> None:
-    someone = browser(ConsoleRole.SUPERVISOR)
+    people = [browser(ConsoleRole.SUPERVISOR, f"ma{place}") for place in range(3)]
     with ExitStack() as opened:
-        streams = [opened.enter_context(Stream(someone)) for _ in range(20)]
+        streams = [opened.enter_context(Stream(people[place % 3])) for place in range(20)]
         for stream in streams:
             stream.next()
         assert console.live.streams == 20
@@ -257,9 +266,21 @@ def test_boards_of_one_sight_share_one_body(console: Console, browser: MakeBrows
         assert console.live.rendered - before == 1
 
 
-def test_a_board_gets_one_update_a_second_at_most(browser: MakeBrowser, rate: Rate) -> None:
+def test_a_board_gets_one_update_a_second_at_most(
+    browser: MakeBrowser, rate: Rate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told by the sender's clock: on the way to a reader an update may lose time that the next one does not."""
+    told: list[float] = []
+    publish = live._Channel.publish
+
+    def watched(channel: live._Channel, body: bytes) -> None:
+        if body != live._ALIVE:
+            told.append(time.monotonic())
+        publish(channel, body)
+
     with Stream(browser(ConsoleRole.SUPERVISOR)) as stream:
         stream.next()
+        monkeypatch.setattr(live._Channel, "publish", watched)
         rated = [rate(f"{place}") for place in range(40)]
         events = stream.until(*rated)
         rated.append(rate("one more"))
@@ -267,9 +288,8 @@ def test_a_board_gets_one_update_a_second_at_most(browser: MakeBrowser, rate: Ra
         rated.append(rate("and one more"))
         events += stream.until(rated[-1])
     assert sorted(one for event in events for one in event.lines) == sorted(rated)
-    assert len(events) >= 3
-    times = [event.at for event in events]
-    assert min(after - before for before, after in pairwise(times)) > live.SPACING - 0.1
+    assert len(told) >= len(events) >= 3
+    assert min(after - before for before, after in pairwise(told)) > live.SPACING - 0.05
 
 
 def test_what_did_not_change_is_not_sent(console: Console, browser: MakeBrowser, rate: Rate) -> None:
@@ -312,12 +332,12 @@ def test_who_may_look(browser: MakeBrowser) -> None:
 def test_a_department_is_told_its_own_and_nothing_of_the_machinery(browser: MakeBrowser, rate: Rate) -> None:
     own = browser(ConsoleRole.DEPARTMENT, depts=["11622900A"])
     with Stream(own) as stream:
-        assert set(stream.next().data["parts"]) == {"top", "levels", "channels", "hours", "work"}
+        assert set(stream.next().data["parts"]) == {"top", "levels", "channels", "hours", "work", "unseen"}
         rate("theirs", dept="11622900B")
         mine = rate("mine", dept="11622900A")
         events = stream.until(mine)
     assert [one for event in events for one in event.lines] == [mine]
-    assert '<p class="value">1</p>' in events[-1].data["parts"]["top"]
+    assert values(events[-1].data["parts"]["top"])[0] == "1"
 
 
 def test_a_stream_ends_with_its_session_and_its_token(
@@ -337,6 +357,68 @@ def test_a_stream_ends_with_its_session_and_its_token(
         for ended in (stream, screen):
             assert ended.next().kind == "over"
             assert ended.raw() == b""
+
+
+def test_a_board_that_is_only_watched_stays_logged_in_for_as_long_as_a_session_lives(
+    browser: MakeBrowser, clock: TurnedClock, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its use is noted every few minutes, not at each look; a tab that was hidden meanwhile is logged out."""
+    monkeypatch.setattr(live, "CHECK", 0.1)
+    noted: Queue[datetime] = Queue()
+
+    def noting(unit: Any, now: datetime, session: Any) -> None:
+        touch(unit, now, session)
+        noted.put(now)
+
+    monkeypatch.setattr("console.pages.board.touch", noting)
+    watching, hidden = browser(ConsoleRole.SUPERVISOR, "ma"), browser(ConsoleRole.SUPERVISOR, "li")
+    with Stream(watching) as stream:
+        stream.next()
+        for _ in range(13):
+            clock.turn(timedelta(minutes=50))
+            assert noted.get(timeout=WAIT) == clock.now()
+        assert hidden.get("/").to == "/login"
+        assert watching.get("/").status == 200
+        seen_at = select(sessions.c.seen_at).order_by(sessions.c.seen_at.desc()).limit(1)
+        with database.read_engine.connect() as connection:
+            assert connection.execute(seen_at).scalar_one() == clock.now()
+        assert noted.empty()
+        clock.turn(timedelta(hours=2))  # its life is over, whoever looks
+        while (event := stream.next()).kind == "board":
+            pass
+        assert event.kind == "over"
+
+
+@pytest.mark.parametrize(("idle", "every"), [(120, 5), (20, 5), (8, 2), (1, 0.25)])
+def test_watching_is_noted_well_before_a_session_is_idle(idle: int, every: float) -> None:
+    rules = SessionRules(timedelta(minutes=idle), timedelta(hours=12))
+    assert watching_touch(rules) == timedelta(minutes=every)
+
+
+def test_a_session_has_so_many_streams_and_the_oldest_ends_with_a_word(
+    console: Console, browser: MakeBrowser, rate: Rate
+) -> None:
+    ma, bai = browser(ConsoleRole.SUPERVISOR, "ma"), browser(ConsoleRole.SUPERVISOR, "bai")
+    with ExitStack() as opened:
+
+        def look(someone: Browser) -> Stream:
+            stream: Stream = opened.enter_context(Stream(someone))
+            stream.next()
+            return stream
+
+        other = look(bai)
+        streams = [look(ma) for _ in range(live.OF_A_SESSION)]
+        last = look(ma)
+        assert streams[0].next().kind == "crowded"
+        assert streams[0].raw() == b""
+        assert console.live.streams == live.OF_A_SESSION + 1
+        rated = rate("a")
+        for stream in (*streams[1:], last, other):
+            stream.until(rated)
+        streams[1].close()
+        last.close()
+    with Stream(ma) as again:
+        assert again.next().kind == "board"
 
 
 # ── trouble ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -362,13 +444,116 @@ def test_a_database_that_does_not_answer_is_told_and_then_everything_comes_again
         broken[0] = False
         told = stream.next()
     assert told.lines == {rated: False}
-    assert set(told.data["parts"]) == {"top", "levels", "channels", "hours", "machinery", "work"}
+    assert set(told.data["parts"]) == {"top", "levels", "channels", "hours", "machinery", "work", "unseen"}
+
+
+def test_after_trouble_everything_comes_again_though_nothing_has_changed(
+    browser: MakeBrowser, rate: Rate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Boards that were open hear that it is over; one that is opened then gets a whole page, and none is wiped."""
+    broken = [False]
+    look = LiveBoards._look
+
+    def failing(self: LiveBoards, *arguments: Any) -> Any:
+        if broken[0]:
+            raise OperationalError("SELECT 1", {}, Exception("gone"))
+        return look(self, *arguments)
+
+    monkeypatch.setattr(LiveBoards, "_look", failing)
+    someone = browser(ConsoleRole.SUPERVISOR)
+    rate("a")
+    cursor = cursor_of(someone.get("/").text)
+    with Stream(someone, cursor=cursor) as old:
+        whole = old.next().data["parts"]
+        broken[0] = True
+        assert old.next().kind == "stalled"
+        with Stream(someone, cursor=cursor) as opened:  # meanwhile: what is known, and that it is not the latest
+            assert opened.next().data["parts"] == whole
+            assert opened.next().kind == "stalled"
+        broken[0] = False
+        told = old.next()
+        assert (told.kind, told.data["parts"], told.lines) == ("board", whole, {})
+        with Stream(someone, cursor=told.id) as new:
+            assert new.next().data["parts"] == whole
+
+
+def test_a_slow_answer_is_told_and_then_everything_comes_again(
+    browser: MakeBrowser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = threading.Event()
+    answers.set()
+    look = LiveBoards._look
+
+    def slow(self: LiveBoards, *arguments: Any) -> Any:
+        assert answers.wait(WAIT)
+        return look(self, *arguments)
+
+    monkeypatch.setattr(LiveBoards, "_look", slow)
+    with Stream(browser(ConsoleRole.SUPERVISOR)) as stream:
+        whole = stream.next().data["parts"]
+        monkeypatch.setattr(live, "STALL", 0.1)
+        answers.clear()
+        assert stream.next().kind == "stalled"
+        answers.set()
+        assert stream.next().data["parts"] == whole
+
+
+def test_a_board_that_cannot_be_told_what_it_missed_comes_back_later(
+    browser: MakeBrowser, rate: Rate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    someone = browser(ConsoleRole.SUPERVISOR)
+    cursor = cursor_of(someone.get("/").text)
+    rated = rate("a")
+
+    def gone(_connection: Any) -> str:
+        raise OperationalError("SELECT 1", {}, Exception("gone"))
+
+    with Stream(someone) as first:
+        first.next()  # the poller has the epoch by now
+        with monkeypatch.context() as patched:
+            patched.setattr(live, "read_epoch", gone)
+            with Stream(someone, cursor=cursor) as stream:
+                assert stream.next().kind == "stalled"
+                assert stream.raw() == b""
+        with Stream(someone, cursor=cursor) as stream:
+            assert stream.next().lines == {rated: False}
+
+
+# ── what no longer counts ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_bad_rating_that_another_one_replaces_is_taken_off(
+    browser: MakeBrowser, rate: Rate, database: Database
+) -> None:
+    """A case is rated anew: its line goes. A call that was rated with it stays, and then the line stays."""
+    alone, with_call = rate("a", 1), rate("b", 1, case_no="GD-1", closed=True)
+    with database.read_engine.connect() as connection:
+        of_case = connection.execute(select(evaluations).where(evaluations.c.subject_kind == "case")).one()
+        of_call = connection.execute(select(evaluations).where(evaluations.c.rating_id == alone)).one()
+    assert of_case.rating_id == with_call
+    with Stream(browser(ConsoleRole.SUPERVISOR)) as stream:
+        cursor = stream.next().id
+        with database.write_engine.begin() as connection:
+            for row in (of_case, of_call):
+                connection.execute(update(evaluations).where(evaluations.c.id == row.id).values(effective=False))
+                again = dict(row._mapping) | {
+                    "id": new_id(), "rating_id": new_id(), "assess_number": 2, "satisfaction": 5, "effective": True
+                }  # fmt: skip
+                connection.execute(evaluations.insert().values(**again))
+                connection.execute(
+                    feed.insert().values(kind="evaluation", subject_id=row.subject_id, assess_number=2, at=START)
+                )
+        [*_, told] = stream.until(with_call)
+    assert told.data["gone"] == [alone]
+    assert "GD-1" not in told.data["lines"][0]["html"]
+    with Stream(browser(ConsoleRole.SUPERVISOR, "li"), cursor=cursor) as stream:  # and one that missed it
+        assert stream.next().data["gone"] == [alone]
 
 
 def test_midnight_begins_a_new_day(browser: MakeBrowser, rate: Rate, clock: TurnedClock) -> None:
     rate("a")
     with Stream(browser(ConsoleRole.SUPERVISOR)) as stream:
-        assert '<p class="value">1</p>' in stream.next().data["parts"]["top"]
+        assert values(stream.next().data["parts"]["top"])[0] == "1"
         clock.turn(timedelta(hours=1))  # a session lasts two without use
         clock.turn(timedelta(hours=13))
-        assert '<p class="value">0</p>' in stream.next().data["parts"]["top"]
+        assert values(stream.next().data["parts"]["top"])[0] == "0"

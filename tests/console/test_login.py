@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
+from functools import partial
+from itertools import repeat
 from typing import Any, Literal
 
 import pytest
 from argon2 import PasswordHasher
+from fastapi import FastAPI
 
+from config.values import Address
+from console.pages.app import mount_pages
 from console.pages.shell import Console
 from console.passwords import Fault, Passwords, TooBusy, password_fault
 from console.people import disable_user, find_user, set_password
-from console.sessions import FREE_BY_ADDRESS, FREE_BY_NAME, LONGEST_WAIT, wait_after
+from console.sessions import BY_ADDRESS, BY_NAME, BY_PAIR, KNOWN_FOR, Allowance, begin_attempt
 from console.viewer import ConsoleRole
 from models.clock import TurnedClock
 from models.database import Database
@@ -79,6 +84,26 @@ def test_over_https_it_is_secure_and_no_other_hosts(browser: MakeBrowser, user: 
     cookies = proxied.log_in("ma", PASSWORD).cookies
     assert any(one.startswith("__Host-huiyin_session=") and "; Secure" in one for one in cookies)
     assert proxied.get("/").status == 200
+
+
+def test_a_proxy_that_nobody_named_is_told_of_once(
+    console: Console, user: MakeUser, capsys: pytest.CaptureFixture[str]
+) -> None:
+    user()
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    mount_pages(app, console)
+    server = HealthServer(app, Address("127.0.0.1", 0), "console.listen")
+    server.start()
+    try:
+        proxied = Browser(server.address)
+        for said in ("http", "https", "https"):
+            proxied.headers = {"X-Forwarded-Proto": said}
+            cookies = proxied.log_in("ma", PASSWORD).cookies
+            assert any(one.startswith("huiyin_session=") for one in cookies)
+            proxied.cookies.clear()
+    finally:
+        server.stop()
+    assert "".join(capsys.readouterr()).count("a proxy that console.proxies does not name") == 1
 
 
 def test_a_session_is_a_new_one_with_each_log_in(browser: MakeBrowser, user: MakeUser) -> None:
@@ -149,8 +174,9 @@ def test_another_site_cannot_log_a_browser_in(browser: MakeBrowser, user: MakeUs
 
 
 def test_the_wait_doubles_up_to_its_longest() -> None:
-    waits = [wait_after(failures, 5).total_seconds() for failures in (0, 4, 5, 6, 7, 11, 13, 1000)]
-    assert waits == [0, 0, 2, 4, 8, 128, LONGEST_WAIT.total_seconds(), LONGEST_WAIT.total_seconds()]
+    allowance = Allowance(5, timedelta(minutes=5))
+    waits = [allowance.wait_after(failures).total_seconds() for failures in (0, 4, 5, 6, 7, 11, 13, 1000)]
+    assert waits == [0, 0, 2, 4, 8, 128, 300, 300]
 
 
 def test_after_failures_even_the_right_password_waits(
@@ -158,18 +184,18 @@ def test_after_failures_even_the_right_password_waits(
 ) -> None:
     user()
     someone = browser()
-    for _ in range(FREE_BY_NAME):
+    for _ in range(BY_PAIR.free):
         assert someone.log_in("ma", WRONG).status == 401
     refused = someone.log_in("ma", PASSWORD)
     assert (refused.status, refused.headers["retry-after"]) == (429, "2")
     assert "请在 2 秒后再试" in refused.text
-    assert len(rows(login_attempts)) == FREE_BY_NAME, "what is refused unseen does not count"
+    assert len(rows(login_attempts)) == BY_PAIR.free, "what is refused unseen does not count"
     clock.turn(timedelta(seconds=2))
     assert someone.log_in("ma", WRONG).status == 401
     assert someone.log_in("ma", PASSWORD).headers["retry-after"] == "4"
     clock.turn(timedelta(seconds=4))
     assert someone.log_in("ma", PASSWORD).status == 303
-    for _ in range(FREE_BY_NAME):  # the success has wiped out what was before it
+    for _ in range(BY_PAIR.free):  # the success has wiped out what was before it
         clock.turn(timedelta(seconds=1))
         assert browser().log_in("ma", WRONG).status == 401
 
@@ -179,7 +205,7 @@ def test_a_name_that_nobody_has_is_answered_the_same(browser: MakeBrowser, user:
     answers = []
     for name in ("ma", "nobody"):
         someone = browser()
-        pages = [someone.log_in(name, WRONG) for _ in range(FREE_BY_NAME + 1)]
+        pages = [someone.log_in(name, WRONG) for _ in range(BY_PAIR.free + 1)]
         answers.append([(page.status, page.text.replace(f'value="{name}"', "").split("<form")[0]) for page in pages])
     assert answers[0] == answers[1]
 
@@ -199,27 +225,131 @@ def test_a_name_that_nobody_has_costs_as_much_time() -> None:
     assert len(hashes) == 3
 
 
-def test_an_address_that_tries_many_names_waits_too(browser: MakeBrowser, user: MakeUser) -> None:
+HERE, ELSEWHERE = {"X-Forwarded-For": "10.0.0.7"}, {"X-Forwarded-For": "10.0.0.8"}
+
+
+def fail(console: Console, names: Iterable[str], addresses: Iterable[str]) -> None:
+    """Wrong passwords, as the log-in stores them."""
+    for name, address in zip(names, addresses, strict=False):
+        attempt = console.write(partial(begin_attempt, now=console.clock.now(), name=name, address=address))
+        assert attempt.id is not None
+
+
+def test_an_address_that_tries_many_names_waits_too(browser: MakeBrowser, user: MakeUser, console: Console) -> None:
     user()
     there, elsewhere = browser(), browser()
-    there.headers, elsewhere.headers = {"X-Forwarded-For": "10.0.0.7"}, {"X-Forwarded-For": "10.0.0.8"}
-    for place in range(FREE_BY_ADDRESS):
-        assert there.log_in(f"name{place}", WRONG).status == 401
+    there.headers, elsewhere.headers = HERE, ELSEWHERE
+    fail(console, [f"name{place}" for place in range(BY_ADDRESS.free)], repeat("10.0.0.7"))
     assert there.log_in("ma", PASSWORD).status == 429
     assert elsewhere.log_in("ma", PASSWORD).status == 303
+
+
+def test_a_name_that_is_tried_from_many_addresses_waits_too(
+    browser: MakeBrowser, user: MakeUser, console: Console
+) -> None:
+    user()
+    fail(console, repeat("ma"), [f"10.1.0.{place}" for place in range(BY_NAME.free)])
+    assert browser().log_in("ma", PASSWORD).headers["retry-after"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("names", "addresses", "stranger"),
+    [
+        pytest.param(
+            [f"name{place}" for place in range(BY_ADDRESS.free)],
+            repeat("10.0.0.7"),
+            ("bai", "10.0.0.7"),
+            id="under other names behind the same router",
+        ),
+        pytest.param(
+            repeat("ma"),
+            [f"10.1.0.{place}" for place in range(BY_NAME.free)],
+            ("ma", "10.0.0.9"),
+            id="under this name, elsewhere",
+        ),
+    ],
+)
+def test_who_has_logged_in_from_there_is_not_kept_out_by_others(
+    browser: MakeBrowser,
+    user: MakeUser,
+    console: Console,
+    clock: TurnedClock,
+    names: Iterable[str],
+    addresses: Iterable[str],
+    stranger: tuple[str, str],
+) -> None:
+    """One wrong try each time the wait is over would keep everybody out for ever."""
+    user()
+    first = browser()
+    first.headers = HERE
+    assert first.log_in("ma", PASSWORD).status == 303
+    clock.turn(KNOWN_FOR - timedelta(days=1))
+    fail(console, names, addresses)
+    name, address = stranger
+    unknown, known = browser(), browser()
+    unknown.headers, known.headers = {"X-Forwarded-For": address}, HERE
+    assert unknown.log_in(name, PASSWORD).status == 429
+    assert known.log_in("ma", PASSWORD).status == 303
+
+
+def test_a_success_forgives_an_address_its_failures(
+    browser: MakeBrowser, user: MakeUser, console: Console, clock: TurnedClock
+) -> None:
+    user()
+    someone = browser()
+    someone.headers = HERE
+    names = [f"name{place}" for place in range(BY_ADDRESS.free)]
+    fail(console, names[1:], repeat("10.0.0.7"))
+    clock.turn(timedelta(seconds=1))
+    assert someone.log_in("ma", PASSWORD).status == 303
+    clock.turn(timedelta(seconds=1))
+    fail(console, names, repeat("10.0.0.7"))
+
+
+def test_the_softer_waits_are_short() -> None:
+    assert BY_PAIR.free < BY_NAME.free < BY_ADDRESS.free
+    assert BY_PAIR.longest > BY_NAME.longest > BY_ADDRESS.longest
+
+
+def test_an_attempt_that_was_sent_away_does_not_count(
+    browser: MakeBrowser, user: MakeUser, console: Console, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*_: object) -> bool:
+        raise TooBusy
+
+    user()
+    someone = browser(ConsoleRole.ADMIN, "ad")
+    before = len(rows(login_attempts))
+    monkeypatch.setattr(console.passwords, "matches", busy)
+    assert browser().log_in("ma", PASSWORD).status == 503
+    page = "/account/password"
+    assert someone.send(page, page, old=PASSWORD, new="New+Word-99", again="New+Word-99").status == 503
+    assert len(rows(login_attempts)) == before
+
+
+def test_old_attempts_go_and_successes_stay_as_long_as_they_make_somebody_known(
+    user: MakeUser, browser: MakeBrowser, console: Console, clock: TurnedClock, rows: Rows
+) -> None:
+    user()
+    browser().log_in("ma", PASSWORD)
+    browser().log_in("ma", WRONG)
+    clock.turn(timedelta(days=2))
+    fail(console, ["x"], ["10.0.0.7"])
+    assert [row.failed for row in rows(login_attempts)] == [False, True]
+    clock.turn(KNOWN_FOR)
+    fail(console, ["x"], ["10.0.0.7"])
+    assert [row.failed for row in rows(login_attempts)] == [True]
 
 
 def test_failures_count_in_another_process_too(
     site: HealthServer, browser: MakeBrowser, user: MakeUser, make_door: Any, console: Console
 ) -> None:
     """Another door of the same database knows them: they are rows."""
-    from console.sessions import begin_attempt
-
     user()
-    for _ in range(FREE_BY_NAME):
+    for _ in range(BY_PAIR.free):
         browser().log_in("ma", WRONG)
     other = make_door()
-    attempt = other.write(lambda unit: begin_attempt(unit, console.clock.now(), "ma", "10.0.0.9")).result(10)
+    attempt = other.write(lambda unit: begin_attempt(unit, console.clock.now(), "ma", "127.0.0.1")).result(10)
     assert attempt.id is None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import socket
 import string
@@ -216,12 +217,13 @@ def used_keys() -> tuple[set[str], set[str]]:
     """Keys that templates and pages name whole, and beginnings that they go on with a value."""
     whole: set[str] = set()
     begun: set[str] = set()
-    sources = [file.read_text("utf-8") for file in [*TEMPLATES.rglob("*.html"), *FOLDER.rglob("*.py")]]
+    sources = [file.read_text("utf-8") for file in [*TEMPLATES.rglob("*.html"), *FOLDER.parent.rglob("*.py")]]
     for text in sources:
         calls = r"\b(?:t|texts)\(\s*"
         for quote in "\"'":
             whole |= set(re.findall(rf"{calls}{quote}([\w.]+){quote}\s*[,)]", text))
             begun |= set(re.findall(rf"{calls}{quote}([\w.]+){quote} ~", text))
+            begun |= set(re.findall(rf"{calls}f{quote}([\w.]+)\{{", text))
             begun |= {f"{table}." for table in re.findall(rf"\b(?:words|of|choices|table)\({quote}(\w+){quote}", text)}
     return whole, begun
 
@@ -241,6 +243,38 @@ def test_every_action_and_role_has_its_word() -> None:
     texts = Catalogue.load()
     assert all(texts.of("action", action) != action.value for action in Action)
     assert set(texts.table("role")) == {role.value for role in ConsoleRole} - {"board"}
+
+
+NOT_FOR_PAGES = {
+    "api.py": "the API's name",
+    "openapi.py": "the API's name",
+    "app.py": "the name of an application, which nobody sees",
+    "schemas.py": "the API's document is English, with the domain's words beside it",
+    "reads.py": "a level's name in the API's answers, which is the record's",
+    "masking.py": "Chinese digits, by which a number is known",
+}
+"""Files with Chinese texts that no page shows, and what they are."""
+
+
+def test_no_chinese_text_stands_outside_the_catalogue() -> None:
+    found: set[str] = set()
+    for file in FOLDER.parent.rglob("*.py"):
+        tree = ast.parse(file.read_text("utf-8"))
+        told = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # texts about the code
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in told:
+                if re.search(r"[\u3400-\u9fff]", node.value):
+                    found.add(f"{file.name}:{node.lineno}")
+            elif isinstance(node, ast.Attribute) and node.attr == "chinese":
+                found.add(f"{file.name}:{node.lineno}")
+    assert {one for one in found if one.partition(":")[0] not in NOT_FOR_PAGES} == set()
+    assert {one.partition(":")[0] for one in found} == set(NOT_FOR_PAGES)
+
+
+def test_no_template_has_a_chinese_text_of_its_own() -> None:
+    for file in TEMPLATES.rglob("*.html"):
+        text = re.sub(r"\{#.*?#\}", "", file.read_text("utf-8"), flags=re.DOTALL)
+        assert not re.search(r"[\u3400-\u9fff]", text), file.name
 
 
 def test_the_texts_are_chinese_and_a_field_that_is_not_given_is_an_error() -> None:

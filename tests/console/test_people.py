@@ -121,11 +121,17 @@ def test_a_wall_screen_shows_figures_of_its_own_and_no_person_until_it_is_revoke
     admin = browser(ConsoleRole.ADMIN, "ad")
     page = "/people/boards"
     url = secret_of(admin.send(page, page, name="大厅", depts="A", what="add"))
-    path = url[url.index("/wall") :]
+    address, _, token = url.partition("#")
+    assert address.endswith("/wall"), "what stands behind # is never sent, and so never in a proxy's log"
     wall = browser()
-    assert wall.get("/wall").status == 403
+    assert 'data-fragment="token"' in wall.get("/wall").text
     assert wall.get("/wall?token=hb_guess").status == 403
-    assert wall.get(path).to == "/wall", "the token leaves the address"
+    assert wall.post("/wall", {"token": "hb_guess"}).status == 403
+    assert wall.post("/wall", {}).status == 403
+    assert wall.post("/wall", {"token": token}).to == "/wall"
+    by_query = browser()
+    assert by_query.get(f"/wall?token={token}").to == "/wall", "the token leaves the address"
+    assert "评价 1 件" in by_query.get("/wall").text
     shown = wall.get("/wall")
     assert "评价 1 件" in shown.text
     assert "评价 2 件" not in shown.text
@@ -135,10 +141,14 @@ def test_a_wall_screen_shows_figures_of_its_own_and_no_person_until_it_is_revoke
         assert wall.get(other).to.startswith("/login"), other
     with database.read_engine.connect() as connection:
         assert all(
-            path[-20:].encode() not in bytes(row.secret_hash) for row in connection.execute(select(board_tokens))
+            token[-20:].encode() not in bytes(row.secret_hash) for row in connection.execute(select(board_tokens))
         )
     admin.send(page, page, name="大厅", what="revoke")
-    assert wall.get("/wall").status == 403
+    door = wall.get("/wall")
+    assert (door.status, 'data-fragment="token"' in door.text) == (403, True)
+    again = secret_of(admin.send(page, page, name="大厅", what="add")).partition("#")[2]
+    assert wall.post("/wall", {"token": again}).to == "/wall"
+    assert wall.get("/wall").status == 200
 
 
 # ── the audit ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from config.keymap import KeyMap
 from config.settings import Settings, SmsSection
 from console.auditing import Action
+from console.board_state import Sight, _told_minutes, read_work
 from console.pages.shell import Console
 from console.passwords import Passwords
 from console.queues import queue_counts
@@ -27,6 +29,7 @@ from models.ids import new_id
 from models.privacy import Keyring
 from models.tables import (
     audit,
+    cases,
     evaluations,
     messages,
     meta,
@@ -162,7 +165,7 @@ def test_supervisors_see_every_list_and_departments_replies_alone(browser: MakeB
 
 
 def test_a_department_has_its_own_replies_and_nobody_elses(browser: MakeBrowser, stand: Stand) -> None:
-    own, own_invitation = stand.of_case("收到了", case_no="GD-1", dept_code="X")
+    own, _ = stand.of_case("收到了", case_no="GD-1", dept_code="X")
     record = stand.record
     foreign_invitation = record.invite(
         record.case("GD-2", dept_code="Y", raw="13800000002"), code="08", raw="13800000002", clarified_at=START - DAY
@@ -181,13 +184,68 @@ def test_a_department_has_its_own_replies_and_nobody_elses(browser: MakeBrowser,
         assert (answer.status, stand.message(hidden).handled_at) == (409, None)
     page = them.get(f"/queues/replies/{own}?case=GD-2")
     assert foreign_invitation not in page.text
-    refused = do(them, own, what="assign", invitation=foreign_invitation)
+    refused = do(them, own, what="ask", invitation=foreign_invitation)
     assert refused.status == 409
     assert "没有这个邀请" in alert(refused)
     for path in LISTS[2:]:
         assert send(them, path, f"/queues/replies/{own}", own, what="take").status == 403
-    assert do(them, own, what="assign", invitation=own_invitation).status == 303
-    assert record.one(remarks).text == "收到了"
+    assert do(them, own, what="take").status == 303
+
+
+def test_what_a_reply_was_is_not_said_by_the_department_that_it_may_be_about(
+    browser: MakeBrowser, stand: Stand
+) -> None:
+    own, invitation = stand.of_case("收到了", dept_code="X")
+    them = browser(DEPARTMENT, depts=("X",))
+    for path in (f"/queues/replies/{own}", "/queues/replies?kind=unclear"):
+        page = them.get(path)
+        assert "由班长归入邀请或办结" in page.text
+        assert not re.search(r'value="(dismiss|assign)"', page.text)
+    for what in ({"what": "assign", "invitation": invitation}, {"what": "dismiss", "how": "harassment"}):
+        refused = do(them, own, **what)
+        assert (refused.status, "由班长办结" in alert(refused)) == (409, True)
+    assert (stand.message(own).handled_at, stand.record.rows(remarks)) == (None, [])
+    assert do(them, own, what="take").status == 303
+    ma = browser(SUPERVISOR)
+    assert do(ma, own, what="take_over").status == 303
+    assert do(ma, own, what="assign", invitation=invitation).status == 303
+    assert stand.record.one(remarks).text == "收到了"
+
+
+@pytest.mark.parametrize(("pressure", "status"), [(False, 303), (True, 409)])
+def test_a_department_asks_once_more_but_not_whom_somebody_made_rate(
+    browser: MakeBrowser, stand: Stand, pressure: bool, status: int
+) -> None:
+    own, invitation = stand.of_case("收到了", dept_code="X")
+    if pressure:
+        stand.record.write(messages.update().where(messages.c.id == own).values(queue=QueueReason.PRESSURE.value))
+    them = browser(DEPARTMENT, depts=("X",))
+    assert ('value="ask"' in them.get(f"/queues/replies/{own}").text) is not pressure
+    assert do(them, own, what="ask", invitation=invitation).status == status
+
+
+def test_a_level_that_counts_for_others_too_is_assigned_by_who_sees_them(browser: MakeBrowser, stand: Stand) -> None:
+    record = stand.record
+    invitation = record.invite(record.case("GD-1", dept_code="X"), record.case("GD-2", dept_code="Y"))
+    message = stand.waits(level(1, text="5"))
+    record.write(messages.update().where(messages.c.id == message).values(invitation_id=invitation))
+    narrow, whole = browser(SUPERVISOR, "bai", depts=("X",)), browser(SUPERVISOR, "ma")
+    refused = do(narrow, message, what="assign", invitation=invitation)
+    assert (refused.status, "看不到的来电或工单" in alert(refused)) == (409, True)
+    assert record.rows(evaluations) == []
+    assert do(whole, message, what="assign", invitation=invitation).status == 303
+    assert len(record.rows(evaluations)) == 2
+
+
+def test_of_another_departments_rating_nothing_is_seen(browser: MakeBrowser, stand: Stand) -> None:
+    """Even where case and evaluation should ever differ."""
+    own, _ = stand.of_case("收到了", dept_code="X")
+    [case] = stand.record.rows(cases)
+    stand.record.rated(case.subject_id, 1)
+    page = f"/queues/replies/{own}"
+    for dept, seen in (("Y", False), ("X", True)):
+        stand.record.write(evaluations.update().values(dept_code=dept))
+        assert ("level-1" in browser(DEPARTMENT, f"d{dept}", depts=("X",)).get(page).text) is seen
 
 
 @pytest.mark.parametrize("path", ["/queues/replies", "/queues/letters", "/queues/deadlines", "/queues/failures"])
@@ -226,6 +284,56 @@ def test_numbers_are_masked_in_columns_and_words(browser: MakeBrowser, stand: St
         assert "139****0009" in text
         assert "13900000009" not in text
         assert "13800138000" not in text
+
+
+UNDECODED = "打我13800138000"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(UNDECODED.encode("gb18030"), id="GB18030"),
+        pytest.param(UNDECODED.encode("utf-8"), id="UTF-8"),
+        pytest.param(UNDECODED.encode("utf-16-be"), id="UCS2"),
+        pytest.param("打我１３８００１３８０００".encode("gb18030"), id="full width"),
+        pytest.param("打我１３８００１３８０００".encode("gb18030") + b"\xff", id="full width, damaged"),
+        pytest.param(b"\x00" + UNDECODED.encode("utf-16-le"), id="UCS2, out of step"),
+    ],
+)
+def test_numbers_are_masked_in_what_cannot_be_decoded_until_somebody_says_why(
+    browser: MakeBrowser, stand: Stand, body: bytes
+) -> None:
+    message = stand.record.stored(raw=STRANGER, body=body, data_coding=8)
+    stand.record.take(message, UNREADABLE)
+    ma = browser(SUPERVISOR)
+    page = ma.get(f"/queues/replies/{message}").text
+    digits = "13800138000"
+    assert digits not in unicodedata.normalize("NFKC", page)
+    assert digits not in re.sub("[^0-9]", "", "".join(re.findall("<dd>([^<]*)</dd>", page)))
+    assert body.hex(" ")[-30:] not in page
+    assert "原文要填写理由后查看" in page
+    assert not [one for one in stand.people() if one[1] == "words.revealed"]
+    short = ma.send("/reveal", f"/queues/replies/{message}", kind="words", id=message, reason="看")
+    assert (short.status, body.hex(" ") in short.text) == (422, False)
+    shown = ma.send("/reveal", f"/queues/replies/{message}", kind="words", id=message, reason="回访 13900001111 核实")
+    assert (shown.status, body.hex(" ") in shown.text) == (200, True)
+    assert [one[1:] for one in stand.people() if one[1] == "words.revealed"] == [
+        ("words.revealed", "回访 139****1111 核实")
+    ]
+
+
+def test_the_words_of_a_reply_are_for_supervisors_who_see_it(browser: MakeBrowser, stand: Stand) -> None:
+    message = stand.waits(words("打我13800138000"))
+    ma = browser(SUPERVISOR)
+    shown = ma.send("/reveal", f"/queues/replies/{message}", kind="words", id=message, reason="回访核实")
+    assert "打我13800138000" in shown.text
+    narrow = browser(SUPERVISOR, "bai", depts=["X"])
+    department = browser(DEPARTMENT, depts=["X"])
+    for someone in (narrow, department):
+        refused = someone.send(
+            "/reveal", f"/reveal?kind=words&id={message}", kind="words", id=message, reason="回访核实"
+        )
+        assert (refused.status, "13800138000" in refused.text) == (404, False)
 
 
 def test_what_cannot_be_decoded_is_shown_as_bytes_and_in_what_fits(browser: MakeBrowser, stand: Stand) -> None:
@@ -285,6 +393,66 @@ def test_counts_are_those_of_the_viewer(database: Database, stand: Stand) -> Non
     assert told == [(2, 1, 1, 1, 4), (1, 1, 0, 0, 2), (1, 0, 0, 0, 1)]
     assert found[0].replies[QueueReason.UNMATCHED].oldest == START
     assert found[0].replies[QueueReason.TOO_LATE].oldest is None
+
+
+def of_page(text: str) -> dict[str, str]:
+    """The counts of the page of all queues, by where they lead."""
+    return dict(re.findall(r'<p class="value"><a (?:class="muted" )?href="([^"]+)">([^<]+)<', text))
+
+
+def of_board(text: str) -> dict[str, str]:
+    part = text[text.index('<ul class="work">') :]
+    lines = re.findall(r'<li><a href="([^"]+)">(.*?)</li>', part[: part.index("</ul>")])
+    return {address: re.sub(r"<[^>]*>", " ", line).split()[-1] for address, line in lines}
+
+
+def test_the_boards_queues_are_those_of_the_pages(
+    browser: MakeBrowser, stand: Stand, database: Database, clock: TurnedClock
+) -> None:
+    """As many as where its link leads: what is handled, withdrawn or another's is not counted. Of each also the age of
+    the oldest, and how many nobody has taken."""
+    record = stand.record
+    stand.of_case(case_no="GD-1", dept_code="X")
+    theirs = stand.waits(words("你好"))
+    stand.waits(words("谢谢"))
+    stand.letter(dept_code="Y")
+    handled = stand.failure(dept_code="Y")
+    stand.failure(case_no="GD-7", dept_code="Y")
+    record.change(messages, handled, handled_at=START)
+    record.case("GD-3", provisional=True, dept_code="Y")
+    withdrawn = record.case("GD-4", provisional=True, dept_code="Y")
+    record.write(update(cases).where(cases.c.subject_id == withdrawn).values(withdrawn_at=START))
+    record.write(insert(work_owners).values(kind="reply", item_id=theirs, owner="user:li", taken_at=START))
+    clock.turn(DAY + timedelta(minutes=7))
+    ma = browser(SUPERVISOR)
+    board = of_board(ma.get("/").text)
+    assert board == {address: n for address, n in of_page(ma.get("/queues").text).items() if n != "0"}
+    assert board["/queues/failures"] == "1"
+    page = ma.get("/").text
+    assert "最早 24 小时前" in page
+    assert "1 项无人领取" in page
+    with database.read_engine.connect() as connection:
+        work = read_work(connection, clock.now(), Sight(SUPERVISOR))
+        own = read_work(connection, clock.now(), Sight(DEPARTMENT, ("X",)))
+        nothing = read_work(connection, clock.now(), Sight(DEPARTMENT))
+    a_day = 24 * 60
+    assert [(one.reason or one.name, one.n, one.minutes, one.free) for one in work.queues] == [
+        (QueueReason.UNMATCHED, 2, a_day, 1),
+        (QueueReason.UNCLEAR, 1, a_day, 1),
+        ("letters", 1, a_day, 1),
+        ("failures", 1, a_day, 1),
+        ("deadlines", 1, work.queues[-1].minutes, 1),
+    ]
+    assert [(one.reason, one.n) for one in own.queues] == [(QueueReason.UNCLEAR, 1)]
+    assert [(one.name, one.n) for one in nothing.queues] == [("replies", 0)]
+
+
+@pytest.mark.parametrize(
+    ("age", "minutes"),
+    [(-1, 0), (0, 0), (119, 119), (121, 120), (179, 120), (2879, 2820), (2880, 2880), (4319, 2880), (4320, 4320)],
+)
+def test_an_age_is_no_more_exact_than_it_is_told(age: int, minutes: int) -> None:
+    assert _told_minutes(timedelta(minutes=age, seconds=59 if age >= 0 else 0)) == minutes
 
 
 # ── replies ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -377,6 +545,132 @@ def test_in_bulk_what_is_stale_is_told_and_the_rest_is_done(browser: MakeBrowser
     done = send(bai, "/queues/replies", "/queues/replies", ids[2], kind="unmatched", what="dismiss", how="irrelevant")
     assert done.to == "/queues/replies?kind=unmatched&done=1&did=dismiss"
     assert "已办结 1 项。" in bai.get(done.to).text
+
+
+def ticked(browser: Browser, reason: str, what: str, *ids: str) -> Page:
+    """What a browser sends of a list with several boxes ticked: what it shows beside the replies, too."""
+    page = f"/queues/replies?kind={reason}"
+    shown = browser.get(page)
+    meant = re.findall(r'name="meant" value="([^"]+)"', shown.text)
+    pairs = [("csrf", shown.hidden("csrf")), ("kind", reason), ("what", what)]
+    pairs += [("id", one) for one in ids] + [("meant", one) for one in meant]
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    return browser.ask("POST", "/queues/replies", urlencode(pairs).encode(), kind)
+
+
+def of_several(stand: Stand, count: int, **case: Any) -> list[str]:
+    """Unclear replies of several citizens, each to an invitation of its own."""
+    record, found = stand.record, []
+    for place in range(count):
+        raw = f"1380000010{place}"
+        record.invite(record.case(f"GD-{place}", **case), code=f"2{place}", raw=raw, clarified_at=START - DAY)
+        found.append(stand.waits(words(f"第{place}条"), raw=raw, code=f"2{place}"))
+    return found
+
+
+def test_in_bulk_replies_are_tied_where_one_invitation_fits(browser: MakeBrowser, stand: Stand) -> None:
+    record = stand.record
+    fits = of_several(stand, 3)
+    ma, bai = browser(SUPERVISOR, "ma"), browser(SUPERVISOR, "bai")
+    page = ma.get("/queues/replies?kind=unclear").text
+    assert page.count('name="meant"') == 3
+    assert "工单 GD-1 第 1 次办结" in page
+    do(bai, fits[1], what="take")
+    answer = ticked(ma, "unclear", "assign", *fits)
+    assert (answer.status, alert(answer)) == (409, "已处理 2 项，以下未处理： 1 项已由bai领取")
+    assert {row.text for row in record.rows(remarks)} == {"第0条", "第2条"}
+    assert [stand.message(one).handled_as for one in fits] == ["assigned", None, "assigned"]
+    again = ticked(ma, "unclear", "assign", fits[0])
+    assert (again.status, alert(again)) == (409, "以下未处理： 1 项已由ma处理")
+    done = ticked(bai, "unclear", "assign", fits[1])
+    assert "已归入 1 项" in bai.get(done.to).text
+    assert len(record.rows(remarks)) == 3
+    assert [line for line in stand.people() if line[1] == "reply.assigned"] == [
+        ("user:ma", "reply.assigned", "unclear comment"),
+        ("user:ma", "reply.assigned", "unclear comment"),
+        ("user:bai", "reply.assigned", "unclear comment"),
+    ]
+
+
+def test_in_bulk_a_level_counts_as_it_does_alone(browser: MakeBrowser, stand: Stand, woken: list[str]) -> None:
+    """A stranger's words to a code that one invitation has; whose code nobody has is told."""
+    record = stand.record
+    record.invite(record.case())
+    fits, lost = stand.waits(level(2)), stand.waits(level(1), code="99", raw="13900000008")
+    record.clock.turn(HOUR)
+    answer = ticked(browser(SUPERVISOR), "unmatched", "assign", fits, lost)
+    assert alert(answer) == "已处理 1 项，以下未处理： 1 项未处理：没有唯一对应的邀请，请打开查看后处理"
+    rating = record.one(evaluations)
+    assert (rating.satisfaction, rating.assess_time, woken) == (2, START, ["push"])
+    assert stand.message(lost).handled_at is None
+
+
+def test_in_bulk_each_invitation_is_asked_once_more(browser: MakeBrowser, stand: Stand) -> None:
+    fits = of_several(stand, 2)
+    record = stand.record
+    record.clock.turn(HOUR)
+    second = stand.waits(words("啊"), raw="13800000100", code="20")
+    answer = ticked(browser(SUPERVISOR), "unclear", "ask", *fits, second)
+    assert (answer.status, len(record.sent())) == (409, 2)
+    assert "已处理 2 项" in alert(answer)
+    assert "已人工追问过一次" in alert(answer)
+    assert [stand.message(one).handled_as for one in (*fits, second)] == ["asked", "asked", None]
+
+
+def test_in_bulk_nothing_is_done_that_was_not_shown(browser: MakeBrowser, stand: Stand) -> None:
+    """Another invitation fits by the time the form comes, or none was shown: somebody looks again."""
+    [message] = of_several(stand, 1)
+    other = stand.record.invite(stand.record.case("GD-7"), code="77", raw="13800000002")
+    ma = browser(SUPERVISOR)
+    fields = {"kind": "unclear", "what": "assign"}
+    for meant in ("", f"{message} {other}", f"{other} {message}"):
+        answer = send(ma, "/queues/replies", "/queues/replies?kind=unclear", message, **fields, meant=meant)
+        assert (answer.status, "没有唯一对应的邀请" in alert(answer)) == (409, True)
+    assert stand.message(message).handled_at is None
+
+
+def test_several_invitations_of_a_number_are_not_one(browser: MakeBrowser, stand: Stand) -> None:
+    record = stand.record
+    for place in range(2):
+        record.invite(record.case(f"GD-{place}"), code=f"3{place}", raw=CITIZEN)
+    message = stand.waits(words("好"), raw=CITIZEN, code="")
+    assert stand.message(message).queue == QueueReason.AMBIGUOUS.value
+    ma = browser(SUPERVISOR)
+    assert "不唯一" in ma.get("/queues/replies?kind=ambiguous").text
+    answer = ticked(ma, "ambiguous", "assign", message)
+    assert (answer.status, record.rows(remarks)) == (409, [])
+
+
+def test_in_bulk_a_department_ties_its_own_alone(browser: MakeBrowser, stand: Stand) -> None:
+    [foreign] = of_several(stand, 1, dept_code="Y")
+    [row] = stand.record.rows(messages, id=foreign)
+    them = browser(DEPARTMENT, depts=("X",))
+    own = stand.of_case(case_no="GD-X", dept_code="X")[0]
+    answer = send(
+        them, "/queues/replies", f"/queues/replies/{own}", foreign, kind="unclear", what="assign",
+        meant=f"{foreign} {row.invitation_id}",
+    )  # fmt: skip
+    assert (answer.status, "没有唯一" in alert(answer)) == (409, False)
+    assert stand.message(foreign).handled_at is None
+    assert ticked(them, "unclear", "assign", own).status == 303
+
+
+def test_a_mistaken_reply_cannot_be_tied_or_asked_about_in_bulk(browser: MakeBrowser, stand: Stand) -> None:
+    record = stand.record
+    invitation = record.invite(record.case())
+    record.reply(level(1))
+    record.clock.turn(timedelta(minutes=1))
+    message = stand.waits(level(5), raw=CITIZEN)
+    ma = browser(SUPERVISOR)
+    page = ma.get("/queues/replies?kind=mistaken").text
+    assert ('value="assign"' in page, 'value="ask"' in page) == (False, False)
+    for what in ("assign", "ask"):
+        answer = send(
+            ma, "/queues/replies", "/queues/replies?kind=mistaken", message, kind="mistaken", what=what,
+            meant=f"{message} {invitation}",
+        )  # fmt: skip
+        assert (answer.status, "这类待办不能这样处理" in alert(answer)) == (409, True)
+    assert record.one(evaluations).satisfaction == 1
 
 
 @pytest.mark.parametrize(

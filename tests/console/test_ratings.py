@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -61,6 +62,7 @@ CHOICES: dict[str, list[Any]] = {
     "number": ["GD-1-5", "a1-1.3", "nothing"],
     "reason": ["209", "214", ""],
     "superseded": [True],
+    "unseen": [True],
 }
 
 
@@ -283,6 +285,7 @@ def filters_drawn(draw: st.DrawFn) -> RatingFilters:
         reason=draw(st.sampled_from([None, "", "213"])),
         counted=counted,
         superseded=counted is None and draw(st.booleans()),
+        unseen=draw(st.booleans()),
         sort=draw(st.sampled_from(Sort)),
     )
 
@@ -382,6 +385,27 @@ def test_the_form_leads_to_an_address_with_what_was_asked_for_alone(browser: Mak
     shown = someone.get(page.to).text
     assert '<input type="checkbox" name="satisfaction" value="1" checked>' in shown
     assert 'name="agent" type="text" value="-"' in shown
+
+
+def test_an_hour_is_seen_and_taken_away_and_goes_when_the_days_change(browser: MakeBrowser) -> None:
+    """A click on the board's chart leads to an hour; whoever then asks for other days has not asked for it."""
+    someone = browser(ConsoleRole.SUPERVISOR)
+    page = someone.get("/ratings?from=2026-11-18&to=2026-11-18&hour=10&kind=call").text
+    assert "10–11 时" in page
+    assert '<a href="/ratings?from=2026-11-18&amp;to=2026-11-18&amp;kind=call" aria-current="true" aria-label=' in page
+    hidden = "".join(
+        f"&{name}={value}" for name, value in re.findall(r'<input type="hidden" name="(hour\w*)" value="([^"]*)"', page)
+    )
+    assert "hour=10" in hidden
+    for days, hour in (
+        ("from=2026-11-18&to=2026-11-18", "&hour=10"),
+        ("from=2026-11-01&to=2026-11-18", ""),
+        ("from=2026-11-17&to=2026-11-17", ""),
+    ):
+        asked = someone.get(f"/ratings?form=1&{days}&q=&agent={hidden}")
+        assert (asked.status, asked.to) == (303, f"/ratings?{days}{hour}")
+    assert "10–11 时" not in someone.get(f"/ratings?form=1&from=2026-11-01&to=2026-11-18&tail=1{hidden}").text
+    assert someone.get("/ratings?from=2026-11-01&to=2026-11-18&hour=10").status == 422  # by hand it is told
 
 
 def test_a_department_sees_its_own_alone_and_others_pages_are_not_there(

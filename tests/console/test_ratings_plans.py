@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg import sql
 from sqlalchemy import Connection, event, text
 
+from console.bad_ratings import count_unseen, latest_bad
+from console.pages.dates import midnight
 from console.ratings import Counted, RatingFilters, Sort, count_ratings, find_subjects, ratings_page
 from console.viewer import ConsoleRole, Viewer
 from models.database import Database, open_database
@@ -47,8 +51,11 @@ ALONE: dict[str, dict[str, Any]] = {
     "number": {"number": "GD-77"},
     "tail": {"tail": "0001"},
     "kind": {"kind": SubjectKind.CASE},
+    "unseen": {"unseen": True},
     "counted": {"counted": Counted.YES},
     "not adopted": {"counted": Counted.NO},
+    "no agent": {"agent": ""},
+    "no dept": {"dept": ""},
 }
 LEADS = {
     "nothing": "ix_evaluations_assess_time",
@@ -64,13 +71,22 @@ LEADS = {
     "dept": "ix_evaluations_dept_code",
     "area": "ix_evaluations_area_code",
     "kind": "ix_evaluations_assess_time",
+    "unseen": "ix_evaluations_bad",
     "counted": "ix_evaluations_assess_time",
     "not adopted": "ix_evaluations_assess_time",
 }
+ABSENT: dict[str, dict[str, Any]] = {
+    "defaults that are very good": {"channel": Channel.SYSTEM, "levels": (Satisfaction(5),)},
+    "defaults of a queue": {"origin": Origin.DEFAULT, "queue": "Q4"},
+    "defaults of a department that has none": {"origin": Origin.DEFAULT, "dept": "D1"},
+    "good levels of a department without defaults": {"levels": (Satisfaction(3), Satisfaction(4)), "dept": "D1"},
+    "very good, no agent told": {"levels": (Satisfaction(5),), "agent": ""},
+}
+"""What no row is, or none of a channel: an index knows it at once, however common each part is."""
 PAIRS = {
     f"{first} and {second}": ALONE[first] | ALONE[second]
     for first, second in itertools.combinations(
-        ("bad", "channel", "agent", "queue", "dept", "area", "kind", "tail", "origin citizen", "counted"), 2
+        ("bad", "channel", "agent", "queue", "dept", "area", "kind", "tail", "origin citizen", "counted", "unseen"), 2
     )
 }
 
@@ -89,47 +105,60 @@ _SQL = {
 
 
 def _fill(connection: Connection, tail: bytes) -> None:
-    """A call or case each minute, one after the other, each rated once."""
-    sql = _SQL[connection.dialect.name]
+    """A call or case each minute, one after the other, each rated once. Defaults are of cases alone, and of one level.
+    A call has the department D1, which has no case."""
+    words = _SQL[connection.dialect.name]
     given = {"rows": ROWS}
     kind = "CASE WHEN i % 3 = 0 THEN 'case' ELSE 'call' END"
-    level = "CASE WHEN i % 50 = 1 THEN 1 WHEN i % 50 = 2 THEN 2 WHEN i % 10 = 3 THEN 4 ELSE 5 END"
+    level = (
+        "CASE WHEN i % 33 = 0 THEN 3 WHEN i % 50 = 1 THEN 1 WHEN i % 50 = 2 THEN 2 WHEN i % 10 = 3 THEN 4 ELSE 5 END"
+    )
     default = "i % 33 = 0"
     connection.execute(
         text(
-            f"{sql['numbers']} INSERT INTO evaluations (subject_id, assess_number, id, rating_id, subject_kind,"
+            f"{words['numbers']} INSERT INTO evaluations (subject_id, assess_number, id, rating_id, subject_kind,"
             " effective, satisfaction, origin, channel, assess_time, project_no, service_number, agent, queue,"
             " dept_code, area_code, adoption, created_at)"
-            f" SELECT {sql['id']}, 1, {sql['id']}, {sql['id']}, {kind}, true, {level},"
+            f" SELECT {words['id']}, 1, {words['id']}, {words['id']}, {kind}, true, {level},"
             f" CASE WHEN {default} THEN 'default' ELSE 'citizen' END,"
             f" CASE WHEN {default} THEN 'system' WHEN i % 4 = 0"
             " THEN 'sms' ELSE 'keypad' END,"
-            f" {sql['at']}, 'x', 1,"
-            f" CAST(i % 97 AS varchar), 'Q' || (i % 5), 'D' || (i % 41),"
+            f" {words['at']}, 'x', 1,"
+            " CASE WHEN i % 7 <> 0 THEN CAST(i % 97 AS varchar) END,"
+            " CASE WHEN i % 33 <> 0 THEN 'Q' || (i % 5) END,"
+            " CASE WHEN i % 3 <> 0 THEN 'D1' WHEN i % 100 <> 9 THEN 'D' || (2 + i % 39) END,"
             f" CASE WHEN i % 6 = 0 THEN '622921' ELSE '622900' END,"
-            f" CASE WHEN i % 500 = 7 THEN 'not_adopted' END, {sql['at']} FROM n"
+            f" CASE WHEN i % 500 = 7 THEN 'not_adopted' END, {words['at']} FROM n"
+        ),
+        given,
+    )
+    connection.execute(
+        text(  # of the bad ones all but each fiftieth
+            f"{words['numbers']} INSERT INTO seen (rating_id, seen_by, seen_at)"
+            f" SELECT {words['id']}, 'ma', {words['at']}"
+            " FROM n WHERE i % 50 IN (1, 2) AND i % 2500 <> 1"
         ),
         given,
     )
     tailed = "CASE WHEN i % 100 = 0 THEN :tail END"
     connection.execute(
         text(
-            f"{sql['numbers']} INSERT INTO cases (subject_id, case_no, service_number, stub, created_at, number_tail)"
-            f" SELECT {sql['id']}, 'GD-' || i, 1, false, {sql['at']}, {tailed} FROM n WHERE i % 3 = 0"
+            f"{words['numbers']} INSERT INTO cases (subject_id, case_no, service_number, stub, created_at, number_tail)"
+            f" SELECT {words['id']}, 'GD-' || i, 1, false, {words['at']}, {tailed} FROM n WHERE i % 3 = 0"
         ),
         given | {"tail": tail},
     )
     connection.execute(
         text(
-            f"{sql['numbers']} INSERT INTO case_keys (case_no, service_number, subject_id)"
-            f" SELECT 'GD-' || i, 1, {sql['id']} FROM n WHERE i % 3 = 0"
+            f"{words['numbers']} INSERT INTO case_keys (case_no, service_number, subject_id)"
+            f" SELECT 'GD-' || i, 1, {words['id']} FROM n WHERE i % 3 = 0"
         ),
         given,
     )
     connection.execute(
         text(
-            f"{sql['numbers']} INSERT INTO calls (subject_id, call_key, outcome, source, created_at, number_tail)"
-            f" SELECT {sql['id']}, 'a.' || i, 'rated', 'ivr', {sql['at']}, {tailed} FROM n WHERE i % 3 <> 0"
+            f"{words['numbers']} INSERT INTO calls (subject_id, call_key, outcome, source, created_at, number_tail)"
+            f" SELECT {words['id']}, 'a.' || i, 'rated', 'ivr', {words['at']}, {tailed} FROM n WHERE i % 3 <> 0"
         ),
         given | {"tail": tail},
     )
@@ -183,14 +212,26 @@ class Explained:
         try:
             with _Cursor(connection) as own:
                 if connection.dialect.name == "postgresql":
-                    own.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", parameters)
-                    found = own.fetchone()[0]
+                    found = _explain_prepared(own, statement, parameters)
                     self.plans.append((found if isinstance(found, list) else json.loads(found))[0]["Plan"])
                 else:
                     own.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
                     self.plans.append([row[3] for row in own.fetchall()])
         finally:
             self._busy = False
+
+
+def _explain_prepared(cursor: Any, statement: str, parameters: Any) -> Any:
+    """As the driver has it planned: with its values, or (`plan_cache_mode`) without them."""
+    names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", statement)))
+    prepared = re.sub(r"%\((\w+)\)s", lambda found: f"${names.index(found[1]) + 1}", statement).replace("%%", "%")
+    given = ", ".join(sql.Literal(parameters[name]).as_string(cursor) for name in names)
+    cursor.execute(f"PREPARE looked AS {prepared}")
+    try:
+        explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE looked {f'({given})' if names else ''}"
+        return cursor.execute(explain).fetchone()[0]
+    finally:
+        cursor.execute("DEALLOCATE looked")
 
 
 class _Cursor:
@@ -255,6 +296,9 @@ for _name, _wanted in ALONE.items():
     LOOKS[f"{_name} by level"] = (SUPERVISOR, RatingFilters(**RANGE, sort=Sort.WORST, **_wanted))
     LOOKS[f"{_name} oldest first"] = (SUPERVISOR, RatingFilters(**RANGE, sort=Sort.OLDEST, **_wanted))
     LOOKS[f"{_name} of a department"] = (DEPARTMENT, RatingFilters(**RANGE, **_wanted))
+for _name, _wanted in ABSENT.items():
+    LOOKS[_name] = (SUPERVISOR, RatingFilters(first=TODAY - timedelta(days=1000), last=TODAY, **_wanted))
+    LOOKS[f"{_name} by level"] = (SUPERVISOR, RatingFilters(**RANGE, sort=Sort.BEST, **_wanted))
 for _name, _wanted in PAIRS.items():
     LOOKS[_name] = (SUPERVISOR, RatingFilters(**RANGE, **_wanted))
 
@@ -278,12 +322,12 @@ def test_the_index_of_the_filter_leads_on_postgresql(filled_postgres: Database, 
     with filled_postgres.read_engine.connect() as connection:
         explained = Explained(connection)
         look(connection, SUPERVISOR, RatingFilters(**RANGE, **ALONE[name]), 1)
-        used = {node.get("Index Name") for node in nodes(explained.plans[0])} - {None}
+        used = {node.get("Index Name") for node in nodes(explained.plans[0])} - {None, "pk_seen"}
     # Of what every few rows are, the neighbours in time are as quick, and PostgreSQL may say so.
     common = {"good level", "channel", "origin default", "origin citizen", "queue"}
     assert used == {LEADS[name]} or (name in common and used == {LEADS["nothing"]})
-    kinds = {node["Node Type"] for node in nodes(explained.plans[0])}
-    assert "Seq Scan" not in kinds
+    whole = {node["Relation Name"] for node in nodes(explained.plans[0]) if node["Node Type"] == "Seq Scan"}
+    assert whole <= {"seen"}  # it is small here
 
 
 @pytest.mark.parametrize("name", LEADS)
@@ -295,6 +339,28 @@ def test_the_index_of_the_filter_leads_on_sqlite(filled_sqlite: Database, name: 
     used = [step for step in steps if " evaluations " in f"{step} "]
     assert used
     assert all(f"USING INDEX {LEADS[name]} " in step for step in used), steps
+
+
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.peer)])
+@pytest.mark.parametrize("viewer", [SUPERVISOR, DEPARTMENT], ids=["all", "a department"])
+def test_a_board_finds_what_nobody_has_seen_among_the_bad_ratings(
+    kind: str, viewer: Viewer, request: pytest.FixtureRequest
+) -> None:
+    """The count of a week, and the lines of the days before today: by the index of the bad ratings (or of a
+    department's few)."""
+    database: Database = request.getfixturevalue("filled_sqlite" if kind == "sqlite" else "filled_postgres")
+    with database.read_engine.connect() as connection:
+        explained = Explained(connection)
+        count_unseen(connection, viewer, TODAY - timedelta(days=7))
+        latest_bad(connection, viewer, midnight(TODAY), 40, midnight(TODAY - timedelta(days=7)))
+    assert len(explained.plans) == 3
+    for plan in explained.plans:
+        if kind == "postgresql":
+            assert buffers(plan) <= MOST_BUFFERS
+            assert "ix_evaluations_bad" in {node.get("Index Name") for node in nodes(plan)}
+        else:
+            index = r"SEARCH evaluations USING INDEX ix_evaluations_(bad|dept_code) .*assess_time>\?"
+            assert any(re.search(index, step) for step in plan), plan
 
 
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.peer)])

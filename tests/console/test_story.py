@@ -169,7 +169,7 @@ def told(database: Database, record: Record) -> str:
 def test_a_story_tells_every_part_and_hostile_words_are_words(browser: MakeBrowser, told: str) -> None:
     text = browser(ConsoleRole.SUPERVISOR).get(f"/cases/{told}").text
     expected = (
-        "首次邀请 收到市民短信 内容被拦截 MK:0012 市民评价 再次评价（追评） 推送至好差评平台 差评必须勾选详情 被拒绝"
+        "首次邀请 收到市民短信 内容被拦截 MK:0012 市民评价 再次评价（追评） 推送至好差评系统 差评必须勾选详情 被拒绝"
     )
     for words in [*expected.split(), "查看完整号码", "工单办结"]:
         assert words in text, words

@@ -7,7 +7,7 @@ from datetime import date
 from console.charts import Bar
 from console.figures import By, Figures, Period, Reason, Row, Slice
 from console.formulas import Counts, wilson
-from console.trend_charts import levels_by_day, reasons_given, responses, satisfactions
+from console.trend_charts import levels_by_day, levels_by_hour, reasons_given, responses, satisfactions
 from models.terms import SubjectKind
 
 DAY = date(2026, 11, 18)
@@ -25,6 +25,14 @@ def test_the_levels_of_a_day_stand_on_one_another_the_bad_ones_lowest() -> None:
         == "/ratings?from=2026-11-18&to=2026-11-18&satisfaction=1&origin=citizen&kind=call&counted=yes"
     )
     assert chart.parts == tuple(bar.part for bar in chart.bars)
+
+
+def test_the_hours_of_a_day_are_all_there_and_each_leads_to_its_ratings() -> None:
+    chart = levels_by_hour({9: SOME, 11: Figures(call=Counts(1)), 20: Figures(case=Counts(1))}, SubjectKind.CALL, DAY)
+    assert list(dict.fromkeys(bar.label for bar in chart.bars)) == ["9时", "10时", "11时"]
+    assert [bar.value for bar in chart.bars[:6]] == [1, 2, 2, 5, 30, 0]
+    assert chart.bars[0].href.startswith("/ratings?from=2026-11-18&to=2026-11-18&hour=9&satisfaction=1&")
+    assert levels_by_hour({}, SubjectKind.CALL, DAY).bars == ()
 
 
 def test_satisfaction_has_its_interval_and_few_have_no_rate() -> None:
@@ -47,9 +55,14 @@ def test_satisfaction_has_its_interval_and_few_have_no_rate() -> None:
 
 
 def test_the_response_rate_beside_it_keeps_the_part_that_is_looked_at() -> None:
-    [bar] = responses([Row("sms", SOME)], PERIOD, By.CHANNEL, part=Slice(dept="X")).bars
+    rows = [Row("sms", SOME)]
+    [bar] = responses(rows, PERIOD, By.CHANNEL, part=Slice(dept="X")).bars
+    assert bar.href == "/asked?what=asked&from=2026-11-01&to=2026-11-18&channel=sms&dept=X"
+    [of_calls] = responses(rows, PERIOD, "team", kind=SubjectKind.CALL).bars
+    assert of_calls.href == "/asked?what=asked&from=2026-11-01&to=2026-11-18&team=sms&kind=call"
+    assert (of_calls.value, of_calls.n) == (0.8, 50)
+    assert [bar.label for bar in responses([Row("", SOME)], PERIOD, "team").bars] == ["未分班组"]
     assert (bar.value, bar.n) == (0.8, 50)
-    assert bar.href == "/trends?by=day&from=2026-11-01&to=2026-11-18&channel=sms&dept=X"
 
 
 def test_reasons_are_named_and_none_is_said_so() -> None:

@@ -73,7 +73,8 @@ def test_agents_against_counts_by_hand(browser: MakeBrowser, rate: Any) -> None:
     rate(0, 5, 5, 4, 2, 1, agent="2001")
     rate(-1, 3, agent="2001")
     rate(0, 5, 5, agent="2002")
-    rate(-3, 1, 1, 1, 5, 5, agent="2001")  # the three days before
+    rate(-7, 1, 1, 1, 5, 5, agent="2001")  # these days of the week before
+    rate(-3, 1, 1, agent="2001")  # Sunday is compared with nothing
     page = browser(ConsoleRole.SUPERVISOR).get("/trends?by=agent&from=2026-11-16&to=2026-11-18").text
     whole, first, second = table(page)
     # name, 参评率, change, 满意率, change, five levels, 差评, before, defaults
@@ -89,7 +90,7 @@ def test_agents_against_counts_by_hand(browser: MakeBrowser, rate: Any) -> None:
     assert second[0] == "2002"
     assert second[3] == "— n=2"  # too few for a rate
     assert second[5:] == ["2", "0", "0", "0", "0", "0", "0", "0"]
-    assert "来电评价，2026-11-16 至 2026-11-18，与上期 2026-11-13 至 2026-11-15 比较。" in page
+    assert "来电评价，2026-11-16 至 2026-11-18，与上期（上周同期）2026-11-09 至 2026-11-11 比较。" in page
     address = (
         "/ratings?from=2026-11-16&to=2026-11-18&agent=2001&kind=call&origin=citizen&satisfaction=1%2C2&counted=yes"
     )
@@ -124,6 +125,20 @@ def test_reasons_against_counts_by_hand(browser: MakeBrowser, rate: Any) -> None
     page = browser(ConsoleRole.SUPERVISOR).get("/trends?by=reason&range=today").text
     assert table(page) == [["115", "1", "1"], ["差评未说明原因", "2", "1"]]
     assert "reason=115" in page
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("range=today", "（前一天）2026-11-17 至 2026-11-17"),
+        ("range=month", "（上月同期）2026-10-01 至 2026-10-18"),
+        ("range=last_quarter", "（前一季度）2026-04-01 至 2026-06-30"),
+        ("from=2026-11-02&to=2026-11-05", "（之前相同天数）2026-10-29 至 2026-11-01"),
+    ],
+)
+@pytest.mark.parametrize("by", list(View))
+def test_the_page_says_with_what_it_compares(browser: MakeBrowser, by: View, query: str, told: str) -> None:
+    assert told in browser(ConsoleRole.SUPERVISOR).get(f"/trends?by={by}&{query}").text
 
 
 def test_a_department_has_its_own_figures_alone(browser: MakeBrowser, rate: Any) -> None:

@@ -56,8 +56,8 @@ WINDOW = RULES.replies.late_window
 
 
 def person(name: str = "ma", **narrowed: Any) -> Person:
-    seen = {"messages": true(), "invitations": true(), "evaluations": true(), "cases": true(), **narrowed}
-    return Person(f"user:{name}", **seen)
+    seen = dict.fromkeys(("messages", "invitations", "evaluations", "cases", "whole"), true())
+    return Person(f"user:{name}", **{**seen, "settles": True, **narrowed})
 
 
 MA, BAI = person("ma"), person("bai")

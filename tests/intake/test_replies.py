@@ -92,7 +92,7 @@ def test_a_reply_becomes_one_evaluation_of_the_case(record: Replying) -> None:
 
 
 def test_one_rating_gives_an_evaluation_for_call_and_case(record: Replying) -> None:
-    call, case = record.call(), record.case(dept_code=None)
+    call, case = record.call(), record.case(agent="2001", dept_code="11622900")  # as its call told it
     record.invite(call, case, kind="call")
     record.reply(level(5))
     by_kind = {row.subject_kind: row for row in record.rows(evaluations)}

@@ -312,3 +312,75 @@ def _has_what_is_due(database: Database) -> None:
     # SQLite's own clock counts in thousandths.
     assert abs(due.remind_at - due.closed_at - timedelta(hours=24)) < timedelta(milliseconds=2)
     assert {row.remind_at for case_no, row in asked.items() if case_no != "open"} == {None}
+
+
+def test_ratings_that_were_parted_from_their_cases_are_brought_together(database_url: str, tmp_path: Path) -> None:
+    """What a case did not take from its call, what did not follow a case, and what lay in no area."""
+    database = open_database(database_url, tmp_path)
+    config = database._alembic()
+    # name: (the case's department and area, the evaluation's; None: unrated), both afterwards
+    parted = {
+        "told by its call alone": ((None, None), ("A", "622900"), ("A", "622900")),
+        "completed after the rating": (("B", "622921"), (None, "622900"), ("B", "622921")),
+        "without an area": (("A", None), ("A", "622901"), ("A", "622901")),
+        "as it should be": (("A", "622900"), ("A", "622900"), ("A", "622900")),
+        "unrated": (("A", None), None, ("A", "622900")),
+    }
+    subjects = {name: f"{place:032x}" for place, name in enumerate(parted, 1)}
+    with database.write_engine.begin() as connection:
+        config.attributes["connection"] = connection
+        alembic_command.upgrade(config, "0008")
+        for place, area in enumerate(("622900", None)):
+            connection.execute(
+                insert(calls).values(
+                    subject_id=f"{place + 100:032x}",
+                    call_key=f"c{place}",
+                    outcome="no_input",
+                    source="ivr",
+                    area_code=area,
+                    created_at=START,
+                )
+            )
+        for name, ((dept, area), rated, _) in parted.items():
+            connection.execute(
+                insert(cases).values(
+                    subject_id=subjects[name],
+                    case_no=name,
+                    service_number=1,
+                    stub=False,
+                    dept_code=dept,
+                    area_code=area,
+                    created_at=START,
+                )
+            )
+            if rated is not None:
+                connection.execute(
+                    insert(evaluations).values(
+                        subject_id=subjects[name],
+                        assess_number=1,
+                        id=new_id(),
+                        rating_id=new_id(),
+                        subject_kind="case",
+                        effective=True,
+                        satisfaction=1,
+                        origin="citizen",
+                        channel="keypad",
+                        assess_time=START,
+                        project_no="P",
+                        service_number=1,
+                        dept_code=rated[0],
+                        area_code=rated[1],
+                        created_at=START,
+                    )
+                )
+    database.upgrade()
+    with database.read_engine.connect() as connection:
+        for table in (cases, evaluations):
+            found = connection.execute(select(table.c.subject_id, table.c.dept_code, table.c.area_code))
+            for subject, *said in found:
+                assert tuple(said) == next(after for name, (*_, after) in parted.items() if subjects[name] == subject)
+        assert set(connection.execute(select(calls.c.area_code)).scalars()) == {"622900"}
+        assert list(connection.execute(select(feed.c.subject_id)).scalars()) == [subjects["completed after the rating"]]
+    assert len(agree(database)["rollup_days"]) == 4
+    assert database.read_meta("figures.recount") is None
+    database.close()

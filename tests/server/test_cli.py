@@ -377,9 +377,9 @@ def test_the_demo_shows_ratings_arriving(tmp_path: Path) -> None:
         re.fullmatch(r"健康 http://127\.0\.0\.1:\d+/readyz　指标 http://127\.0\.0\.1:\d+/metrics", line)
         for line in lines
     )
-    told = re.search(r"^共 6 个来电，(\d) 个评价（.*），平台已收到 (\d) 个。$", done.stdout, re.MULTILINE)
+    told = re.search(r"^共 6 个来电，(\d) 个评价（.*），好差评系统已收到 (\d) 个。$", done.stdout, re.MULTILINE)
     assert told is not None
-    assert told[1] == told[2] == str(sum("↳ 好差评平台已收到" in line for line in lines))
+    assert told[1] == told[2] == str(sum("↳ 好差评系统已收到" in line for line in lines))
     assert re.search(r"来电 138\*\*\*\*\d{4}　坐席 100\d", done.stdout)
     assert not re.search(r"1380000\d{4}", done.stdout)
     journal = [json.loads(line) for line in (tmp_path / "demo/centre.jsonl").read_text("utf-8").splitlines()]

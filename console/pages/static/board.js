@@ -1,7 +1,9 @@
 /* The live board. Without this script the page says how old it is and loads itself anew each half minute.
  *
- * Each update holds parts of the page by name and lines of bad ratings by id; what is told twice is shown once. A hidden
- * tab closes its stream and goes on from where it was. What belongs to a person (the form's secret) is put in here.
+ * Each update holds parts of the page by name and lines of bad ratings by id; what is told twice is shown once, and a
+ * line whose rating no longer counts, or belongs to others since, goes. A hidden tab closes its stream and goes on from
+ * where it was. What belongs to
+ * a person (the form's secret) is put in here.
  */
 "use strict";
 
@@ -10,6 +12,7 @@
   if (!board || !window.EventSource) return;
   const state = document.getElementById("live-state");
   const list = document.getElementById("bad");
+  const none = document.getElementById("no-bad");
   const button = document.getElementById("alert");
   const most = Number(board.dataset.most);
   const title = document.title;
@@ -36,8 +39,12 @@
       const told = JSON.parse(event.data);
       for (const [name, html] of Object.entries(told.parts)) replacePart(name, html);
       told.lines.sort((one, other) => one.at - other.at).forEach(putLine);
+      told.gone.forEach((id) => document.getElementById(`r-${id}`)?.remove());
+      none.hidden = list.children.length > 0;
+      if (told.day !== board.dataset.day) beginDay();
     });
     source.addEventListener("stalled", () => tell("stalled"));
+    source.addEventListener("crowded", () => { close(); tell("crowded"); });
     for (const name of ["reload", "over"]) source.addEventListener(name, () => { close(); location.reload(); });
     source.onerror = () => {
       tell("lost");
@@ -56,6 +63,18 @@
       (answer) => { if (answer.type === "opaqueredirect" || answer.status === 403) location.reload(); else open(); },
       () => { retry = setTimeout(ask, 5000); },
     );
+  }
+
+  // A new day: the whole page, not for all screens at the same moment, and not under somebody's hands.
+  let morning = null;
+
+  function beginDay() {
+    if (morning) return;
+    morning = setTimeout(() => {
+      morning = null;
+      if ([...list.querySelectorAll('input[name="note"]')].some((field) => field.value)) beginDay();
+      else location.reload();
+    }, 5000 + Math.random() * 55000);
   }
 
   document.addEventListener("visibilitychange", () => {
@@ -99,26 +118,41 @@
     if (!after && list.children.length >= most) return; // older than all that is shown
     list.insertBefore(made, after ?? null);
     while (list.children.length > most) list.lastElementChild.remove();
-    document.getElementById("no-bad").hidden = true;
     if (!line.seen) {
       made.classList.add("is-new");
       alarm();
     }
   }
 
+  const noteOf = (form) => form.querySelector('input[name="note"]');
+
   document.addEventListener("submit", (event) => {
     const form = event.target;
     if (!("marks" in form.dataset)) return;
     event.preventDefault();
-    fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)), redirect: "manual" }).then(
+    const headers = { "X-Requested-With": "fetch" };
+    fetch(form.action, { method: "POST", headers, body: new URLSearchParams(new FormData(form)), redirect: "manual" }).then(
       (answer) => {
         delete form.dataset.sent;
-        if (answer.type !== "opaqueredirect") location.reload(); // refused: the page says why, or the log-in comes
-        else form.querySelector('input[name="note"]').value = "";
+        if (answer.status === 204) noteOf(form).value = "";
+        else if (answer.status >= 500) tell("lost"); // the note stays where it is, to be sent again
+        else { keepNote(form); location.reload(); } // refused, or the log-in is over: it is not stored
       },
       () => { delete form.dataset.sent; tell("lost"); },
     );
   });
+
+  // What was typed is there again behind the log-in, for who sees that line.
+  function keepNote(form) {
+    sessionStorage.setItem("huiyin.note", JSON.stringify([form.closest("li").id, noteOf(form).value]));
+  }
+
+  function bringNote() {
+    const [id, note] = JSON.parse(sessionStorage.getItem("huiyin.note") ?? "[]");
+    sessionStorage.removeItem("huiyin.note");
+    const form = id && document.getElementById(id)?.querySelector("form");
+    if (form && note) noteOf(form).value = note;
+  }
 
   // ── a bad rating is heard and seen ──────────────────────────────────────────────────────────────────────────────
 
@@ -166,5 +200,6 @@
     document.addEventListener(kind, () => { calm(); if (audio) audio.resume(); else if (wanted()) audio = new AudioContext(); });
   }
 
+  bringNote();
   open();
 })();

@@ -3,6 +3,7 @@
  *   <form data-once>              the second click on a button does nothing
  *   <form data-confirm="…">       asks before it sends
  *   <select data-submits>         sends its form when something is chosen
+ *   <form data-fragment="NAME">   what stands behind # in the address goes into this field, and the form is sent
  *   <button data-copies="ID">     copies the text of an element; hidden without a script
  */
 "use strict";
@@ -42,3 +43,11 @@ document.addEventListener("click", (event) => {
   if (navigator.clipboard) navigator.clipboard.writeText(shown.textContent.trim());
   else document.execCommand("copy"); // http without TLS has no clipboard of its own
 });
+
+for (const form of document.querySelectorAll("form[data-fragment]")) {
+  const told = window.location.hash.slice(1);
+  if (!told) continue;
+  window.history.replaceState(null, "", window.location.pathname);
+  form.elements[form.dataset.fragment].value = told;
+  form.requestSubmit();
+}
