@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, ClassVar
 
 from sqlalchemy import ColumnElement, Connection, Subquery, and_, func, select, text, true, update
@@ -45,6 +45,7 @@ __all__ = [
     "count_unseen",
     "is_bad",
     "latest_bad",
+    "lines_of_board",
     "merged",
     "moved_away",
     "read_seen",
@@ -262,6 +263,15 @@ def latest_bad(
         evaluations.c.assess_time >= unseen_since,
     )
     return (lines + merged(map(_told, unseen)))[:shown]
+
+
+def lines_of_board(
+    connection: Connection, viewer: Viewer, day: date, shown: int = SHOWN, *, today_alone: bool
+) -> list[BadRating]:
+    """What the page of a board begins with. `today_alone`: a wall's; who can mark a line keeps those of the last days
+    that nobody has."""
+    earlier = None if today_alone else midnight(day - timedelta(days=UNSEEN_DAYS))
+    return latest_bad(connection, viewer, midnight(day), shown, earlier)
 
 
 def count_unseen(connection: Connection, viewer: Viewer, since: date) -> Unseen:

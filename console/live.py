@@ -29,13 +29,13 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date, datetime, time
+from datetime import date
 from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import Connection
 
-from console.bad_ratings import SHOWN, BadRating, Lines, Unseen, latest_bad, moved_away, told_between, visible_lines
+from console.bad_ratings import SHOWN, BadRating, Lines, Unseen, lines_of_board, moved_away, told_between, visible_lines
 from console.board_state import (
     BoardRules,
     Machinery,
@@ -60,7 +60,7 @@ from console.positions import (
     write_cursor,
 )
 from intake.calendars import StoredCalendar
-from models.clock import SHANGHAI, Clock
+from models.clock import Clock
 from models.door import Door
 from models.errors import DoorClosed
 
@@ -148,6 +148,8 @@ class _Channel:
     streams: set[_Stream] = field(default_factory=set)
     told: dict[str, None] = field(default_factory=dict)
     """The ratings that its boards may show, those told last behind the others."""
+    known: bool = False
+    """What its pages begin with is among these."""
 
     def note(self, ids: Iterable[str]) -> None:
         for one in ids:
@@ -263,6 +265,9 @@ class LiveBoards:
                 if channel.stalled and not told:
                     told = True
                     yield STALLED
+                if me.over or me.crowded:
+                    yield OVER if me.over else CROWDED
+                    return
                 if self._poller is None or self._poller.done():
                     return
                 await waiting.wait()
@@ -382,7 +387,7 @@ class LiveBoards:
                 channel.sight not in self._work for channel in self._channels.values() if not channel.sight.is_wall
             )
             sights = tuple(self._channels)
-            new = tuple(channel.sight for channel in self._channels.values() if not channel.parts)
+            new = tuple(channel.sight for channel in self._channels.values() if not channel.known)
             found = await self._answered(lambda connection: self._look(connection, sights, new, look_slowly))  # noqa: B023
             if found is not None:
                 if look_slowly:
@@ -459,11 +464,14 @@ class LiveBoards:
                 for sight in sights
             },
             {sight: moved_away(told or (), sight.viewer) for sight in sights},
-            {
-                sight: [one.id for one in latest_bad(connection, sight.viewer, datetime.combine(day, time(), SHANGHAI))]
-                for sight in new
-            },
+            {sight: self._there(connection, sight, day) for sight in new},
         )
+
+    @staticmethod
+    def _there(connection: Connection, sight: Sight, day: date) -> list[str]:
+        """The ratings that a page of now begins with, the newest last."""
+        lines = lines_of_board(connection, sight.viewer, day, today_alone=sight.is_wall)
+        return [one.id for one in reversed(lines)]
 
     def _tell(self, found: _Look) -> bool:
         """Tells the boards what has changed; whether there was anything."""
@@ -480,13 +488,15 @@ class LiveBoards:
             channel.shown, channel.parts, channel.stalled = shown, parts, False
             if found.lines is None or went_back:
                 channel.publish(RELOAD)
+                channel.known = False
                 told = True
                 continue
             lines = found.lines.get(sight, Lines())
             moved = found.gone.get(sight, frozenset()) & channel.told.keys()
             for one in moved:
                 del channel.told[one]
-            channel.note([*found.there.get(sight, ()), *(one.id for one in lines.standing)])
+            channel.known = channel.known or sight in found.there
+            channel.note([*found.there.get(sight, ()), *(one.id for one in reversed(lines.standing))])
             if first:
                 channel.nudge()
             elif new or lines or moved:

@@ -2,9 +2,9 @@
 
 Rules kept here:
 
-* A number is seven digits or more with at most three signs between one digit and the next that are neither letters nor
+* A number is seven digits or more with at most four signs between one digit and the next that are neither letters nor
   digits: blanks, dashes, dots, brackets of any script, or nothing. Digits and signs are compared after NFKC, so that
-  those of full width, in circles or of another script are the same; seven Chinese digits in a row are a number too.
+  those of full width, in circles or of another script are the same; seven Chinese digits are a number too.
 * A mobile number written in one is masked by itself; what stands beside it is judged by itself.
 * What is certainly none stays: a date, with a time of day or without, and a case number that is a date and a serial
   number in one (`20261118000123`). Beside a date the rest is judged by itself, unless it is too short to be known.
@@ -22,13 +22,14 @@ from models.privacy import mask
 __all__ = ["bytes_hold_number", "holds_number", "mask_words"]
 
 _FEWEST = 7
-_BETWEEN = r"[\W_]{0,3}"
+_BETWEEN = r"[\W_]{0,4}"
+_SPELT = "[〇零一二三四五六七八九幺]"
 _MASKED = r"\d{3}\*{4,}\d{4}(?!\d)"
 _DIGIT = rf"(?!{_MASKED})\d"
 _RUN = re.compile(
     rf"(?<!\d)(?P<masked>{_MASKED})"
     rf"|(?P<run>{_DIGIT}(?:{_BETWEEN}{_DIGIT}){{{_FEWEST - 1},}})"
-    rf"|(?P<spelt>[〇零一二三四五六七八九幺]{{{_FEWEST},}})"
+    rf"|(?P<spelt>{_SPELT}(?:{_BETWEEN}{_SPELT}){{{_FEWEST - 1},}})"
 )
 _DATE = r"20\d\d(?P<between>[-/.])(?:0?[1-9]|1[0-2])(?P=between)(?:0?[1-9]|[12]\d|3[01])"
 _CLOCK = r"(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d)?"

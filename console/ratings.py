@@ -32,7 +32,7 @@ from sqlalchemy.sql.util import ClauseAdapter
 
 from console.bad_ratings import IS_BAD
 from console.directory import in_team
-from console.viewer import Viewer, visible
+from console.viewer import Viewer, visible, visible_among
 from models.clock import SHANGHAI
 from models.tables import Id, UtcTime, call_keys, calls, case_keys, cases, evaluations, seen
 from models.terms import Adoption, Channel, Origin, Satisfaction, SubjectKind
@@ -391,8 +391,10 @@ def _plan(
         # Where what leads is a department of the viewer's, this is true of every row; bad ratings have it in the index.
         led = not viewer.areas and len(viewer.depts) <= _MOST_DEPTS and filters.agent is None
         led = led and (filters.dept is None or filters.dept in viewer.depts)
-        led = led or filters.unseen
-        (inside if led else outside).append(visible(viewer, evaluations))
+        if filters.unseen:
+            inside.append(visible_among(viewer))
+        else:
+            (inside if led else outside).append(visible(viewer, evaluations))
     if filters.origin is not None and not filters.unseen:
         inside.append(e.origin == filters.origin.value)
     if filters.unseen:
@@ -498,7 +500,7 @@ def _with_reason(code: str) -> ColumnElement[bool]:
 
 
 def _subjects_of(
-    connection: Connection, filters: RatingFilters, tail: bytes | None, below: str | None = None
+    connection: Connection, viewer: Viewer, filters: RatingFilters, tail: bytes | None, below: str | None = None
 ) -> _Subjects | None:
     """The calls and cases of a tail (and a number): the newest, or the newest `below` an id. None: no tail is asked."""
     if tail is None:
@@ -512,7 +514,7 @@ def _subjects_of(
             )
         )
         return _Subjects(sorted(set(connection.execute(both).scalars())))
-    ids = list(connection.execute(subjects_of_tail(tail, filters.end, below=below)).scalars())
+    ids = list(connection.execute(subjects_of_tail(viewer, tail, filters.end, below=below)).scalars())
     if not ids:
         return _Subjects(ids)
     return _Subjects(ids, below or f"{int(ids[0], 16) + 1:032x}", ids[-1] if len(ids) == TAIL_MOST else None)
@@ -535,15 +537,17 @@ def _subjects_of_number(number: str) -> Any:
     return select(union_all(*found).subquery().c.subject_id)
 
 
-def subjects_of_tail(tail: bytes, end: datetime | None = None, *, below: str | None = None) -> Select[Any]:
-    """The newest calls and cases of a tail that were there before `end` and are older than `below` (their ids sort by
-    time), newest first."""
+def subjects_of_tail(
+    viewer: Viewer, tail: bytes, end: datetime | None = None, *, below: str | None = None
+) -> Select[Any]:
+    """The newest calls and cases of a tail that a viewer may see, newest first: those that were there before `end` and
+    are older than `below` (their ids sort by time)."""
     if end is not None:
         ceiling = f"{int((end + _LATEST).timestamp() * 1000):012x}" + "0" * 20
         below = ceiling if below is None else min(below, ceiling)
     parts = []
     for table in (calls, cases):
-        statement = select(table.c.subject_id).where(table.c.number_tail == tail)
+        statement = select(table.c.subject_id).where(table.c.number_tail == tail, visible(viewer, table))
         if below is not None:
             statement = statement.where(table.c.subject_id < below)
         limited = statement.order_by(table.c.subject_id.desc()).limit(TAIL_MOST).subquery()
@@ -709,7 +713,7 @@ def ratings_page(
     if not viewer.sees_record:
         return RatingsPage([], None, None)
     begun, below = _read_cursor(cursor)
-    subjects = _subjects_of(connection, filters, tail, below)
+    subjects = _subjects_of(connection, viewer, filters, tail, below)
     if not filters.sort.by_level:
         newest = filters.sort is Sort.NEWEST
         plan = _plan(viewer, filters, _levels(filters), subjects, scan)
@@ -876,7 +880,7 @@ def find_subjects(
     if number:
         ids |= set(connection.execute(_subjects_of_number(number).limit(most * 2)).scalars())
     if tail is not None:
-        ids |= set(connection.execute(subjects_of_tail(tail)).scalars())
+        ids |= set(connection.execute(subjects_of_tail(viewer, tail)).scalars())
     if not ids:
         return []
     wanted = sorted(ids)

@@ -56,6 +56,7 @@ __all__ = [
 ]
 
 WINDOW = timedelta(hours=1)
+_successes = login_attempts.alias("successes")
 KNOWN_FOR = timedelta(days=30)
 _FIRST_WAIT = timedelta(seconds=2)
 _KEPT = timedelta(days=1)
@@ -131,7 +132,18 @@ def begin_attempt(executes: Executes, now: datetime, name: str, address: str) ->
     of_name, of_address = login_attempts.c.name_hash == by_name, login_attempts.c.address_hash == by_address
     wait = _left(executes, now, BY_PAIR, of_name, of_address)
     if not _is_known(executes, now, of_name, of_address):
-        wait = max(wait, _left(executes, now, BY_NAME, of_name), _left(executes, now, BY_ADDRESS, of_address))
+        of_others = select(_successes.c.id).where(
+            _successes.c.name_hash == login_attempts.c.name_hash,
+            _successes.c.address_hash == by_address,
+            _successes.c.failed.is_(False),
+            _successes.c.at > login_attempts.c.at,
+        )
+        # A success forgives its own name: whoever may log in would else clear the address for the names of others.
+        wait = max(
+            wait,
+            _left(executes, now, BY_NAME, of_name),
+            _left(executes, now, BY_ADDRESS, of_address, ~of_others.exists(), forgiven=False),
+        )
     if wait > timedelta(0):
         return Attempt(None, timedelta(seconds=ceil(wait.total_seconds())), None)
     old = (
@@ -157,14 +169,17 @@ def _is_known(executes: Executes, now: datetime, *whose: ColumnElement[bool]) ->
     return executes.execute(select(login_attempts.c.id).where(*whose, *lately).limit(1)).first() is not None
 
 
-def _left(executes: Executes, now: datetime, allowance: Allowance, *whose: ColumnElement[bool]) -> timedelta:
-    """What is left of the wait after the failures since the last success."""
+def _left(
+    executes: Executes, now: datetime, allowance: Allowance, *whose: ColumnElement[bool], forgiven: bool = True
+) -> timedelta:
+    """What is left of the wait after the failures; `forgiven`: those since the last success alone."""
     where = [*whose, login_attempts.c.at > now - WINDOW]
-    last_success = executes.execute(
-        select(func.max(login_attempts.c.at)).where(*where, login_attempts.c.failed.is_(False))
-    ).scalar()
-    if last_success is not None:
-        where.append(login_attempts.c.at > last_success)
+    if forgiven:
+        last_success = executes.execute(
+            select(func.max(login_attempts.c.at)).where(*where, login_attempts.c.failed.is_(False))
+        ).scalar()
+        if last_success is not None:
+            where.append(login_attempts.c.at > last_success)
     row = executes.execute(
         select(func.count().label("failures"), func.max(login_attempts.c.at).label("last")).where(
             *where, login_attempts.c.failed

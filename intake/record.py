@@ -611,7 +611,8 @@ class Record:
             merged = merged_outcome(known.outcome, outcome)
             rates = merged is CallOutcome.RATED
             self.unit.deltas.call(-1, known.whose, known.ended_at, known.outcome)
-            whose = _completed(known.whose, told)
+            # What it was rated for it keeps, as its evaluation does.
+            whose = known.whose if known.outcome is CallOutcome.RATED else _completed(known.whose, told)
             self.outcomes.append((known.subject_id, rates, merged.value, offered, told.ended_at, *whose[1:]))
             known = replace(known, outcome=merged, ended_at=told.ended_at, whose=whose)
         else:

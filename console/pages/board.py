@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import AsyncIterator, Callable
-from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -11,10 +10,9 @@ from markupsafe import Markup
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from console.bad_ratings import SHOWN, UNSEEN_DAYS, MarkSeen, latest_bad
+from console.bad_ratings import SHOWN, MarkSeen, lines_of_board
 from console.board_state import Sight
 from console.live import read_shown
-from console.pages.dates import midnight
 from console.pages.shell import ANYBODY, Console, Form, NavItem, Refused, by_script, own_path
 from console.positions import read_edge, read_epoch, write_cursor
 from console.sessions import Session, still_open, touch, watching_touch
@@ -38,9 +36,7 @@ def board_values(console: Console, sight: Sight, csrf: str = "", shown: int = SH
         cursor = write_cursor(read_epoch(connection), read_edge(connection))
         state = read_shown(connection, console.clock, sight, console.board_rules, _days)
         day = state.day
-        # A wall shows today; who can mark a line keeps those of the last days that nobody has.
-        earlier = None if sight.is_wall else midnight(day - timedelta(days=UNSEEN_DAYS))
-        lines = latest_bad(connection, sight.viewer, midnight(day), shown, earlier)
+        lines = lines_of_board(connection, sight.viewer, day, shown, today_alone=sight.is_wall)
         names = console.directory.names(connection)
         parts = console.parts.parts(sight, state, csrf)
         # Made by our own templates, which escape whatever stands in the record.

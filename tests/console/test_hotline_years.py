@@ -35,7 +35,7 @@ def test_the_rollups_of_the_record_are_a_full_count_of_it(database: Database, ke
         ).one()
         assert effective == COUNT
         assert (last - first).days == DAYS - 1
-        assert connection.execute(subjects_of_tail(keyring.tail(ABSENT_TAIL))).first() is None
+        assert connection.execute(subjects_of_tail(SUPERVISOR, keyring.tail(ABSENT_TAIL))).first() is None
         tails = set(connection.execute(select(calls.c.number_tail)).scalars())
         assert tails <= {keyring.tail(f"{number:04d}") for number in range(10_000)}
         assert len(tails) > COUNT // 4

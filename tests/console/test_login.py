@@ -244,6 +244,23 @@ def test_an_address_that_tries_many_names_waits_too(browser: MakeBrowser, user: 
     assert elsewhere.log_in("ma", PASSWORD).status == 303
 
 
+def test_who_logs_in_clears_their_address_of_their_own_failures_alone(
+    browser: MakeBrowser, user: MakeUser, console: Console, clock: TurnedClock
+) -> None:
+    """With an account of one's own the passwords of others could else be tried without end."""
+    user()
+    mine, stranger = browser(), browser()
+    mine.headers = stranger.headers = HERE
+    fail(console, [f"name{place}" for place in range(BY_ADDRESS.free - 2)], repeat("10.0.0.7"))
+    fail(console, ["ma"], ["10.0.0.7"])
+    clock.turn(timedelta(seconds=1))
+    assert mine.log_in("ma", PASSWORD).status == 303
+    clock.turn(timedelta(seconds=1))
+    fail(console, ["another"], ["10.0.0.7"])
+    assert stranger.log_in("bai", WRONG).status == 401  # all but one of them are used up
+    assert stranger.log_in("bai", WRONG).status == 429
+
+
 def test_a_name_that_is_tried_from_many_addresses_waits_too(
     browser: MakeBrowser, user: MakeUser, console: Console
 ) -> None:
@@ -290,20 +307,6 @@ def test_who_has_logged_in_from_there_is_not_kept_out_by_others(
     unknown.headers, known.headers = {"X-Forwarded-For": address}, HERE
     assert unknown.log_in(name, PASSWORD).status == 429
     assert known.log_in("ma", PASSWORD).status == 303
-
-
-def test_a_success_forgives_an_address_its_failures(
-    browser: MakeBrowser, user: MakeUser, console: Console, clock: TurnedClock
-) -> None:
-    user()
-    someone = browser()
-    someone.headers = HERE
-    names = [f"name{place}" for place in range(BY_ADDRESS.free)]
-    fail(console, names[1:], repeat("10.0.0.7"))
-    clock.turn(timedelta(seconds=1))
-    assert someone.log_in("ma", PASSWORD).status == 303
-    clock.turn(timedelta(seconds=1))
-    fail(console, names, repeat("10.0.0.7"))
 
 
 def test_the_softer_waits_are_short() -> None:

@@ -201,11 +201,14 @@ def test_pages_of_both_departments(centre: Centre, browser: MakeBrowser) -> None
     assert "未评价" not in theirs.get(f"/cases/{row.subject_id}").text
 
 
+@pytest.mark.parametrize("days", [0, 3])
 def test_a_live_board_takes_away_what_is_of_others_and_gets_what_is_its_own(
-    centre: Centre, browser: MakeBrowser
+    centre: Centre, browser: MakeBrowser, clock: TurnedClock, days: int
 ) -> None:
+    """Of today, and of the days before: a board keeps what nobody has seen."""
     centre.post(dept_code=A)
     centre.rate()
+    clock.turn(timedelta(days=days))
     rating = centre.evaluation().rating_id
     boards = {dept: browser(ConsoleRole.DEPARTMENT, f"of-{dept}", depts=(dept,)) for dept in (A, B, "C")}
     page = boards[A].get("/").text

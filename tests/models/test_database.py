@@ -373,8 +373,27 @@ def test_ratings_that_were_parted_from_their_cases_are_brought_together(database
                         created_at=START,
                     )
                 )
+        for place, (member, counted) in enumerate((("completed after the rating", "A"), ("unrated", "A")), 1):
+            asking = f"{place:032x}"
+            connection.execute(
+                insert(invitations).values(
+                    id=asking,
+                    kind="sms",
+                    state="asked",
+                    key_map="{}",
+                    created_at=START,
+                    changed_at=START,
+                    first_asked_at=START,
+                    asked_kind="case",
+                    asked_dept=counted,
+                    asked_area="622900",
+                )
+            )
+            connection.execute(insert(invitation_members).values(invitation_id=asking, subject_id=subjects[member]))
     database.upgrade()
     with database.read_engine.connect() as connection:
+        asked = select(invitations.c.asked_dept, invitations.c.asked_area).order_by(invitations.c.id)
+        assert [tuple(row) for row in connection.execute(asked)] == [("B", "622921"), ("A", "622900")]
         for table in (cases, evaluations):
             found = connection.execute(select(table.c.subject_id, table.c.dept_code, table.c.area_code))
             for subject, *said in found:

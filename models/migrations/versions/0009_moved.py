@@ -39,6 +39,23 @@ def upgrade() -> None:
         for table in ("cases", "calls"):
             filled = sa.text(f"UPDATE {table} SET area_code = :area WHERE area_code IS NULL")  # noqa: S608
             changed += connection.execute(filled, {"area": area}).rowcount * (table == "calls")
+    # An invitation that asked about cases alone counts for the first of them.
+    of_call = (
+        "EXISTS (SELECT 1 FROM invitation_members m JOIN calls c ON c.subject_id = m.subject_id"
+        " WHERE m.invitation_id = invitations.id)"
+    )
+    first = (
+        "FROM invitation_members m JOIN cases c ON c.subject_id = m.subject_id"
+        " WHERE m.invitation_id = invitations.id ORDER BY m.subject_id LIMIT 1"
+    )
+    said = {name: f"(SELECT c.{name} {first})" for name in ("dept_code", "area_code")}
+    moved = (
+        f"UPDATE invitations SET asked_dept = {said['dept_code']}, asked_area = {said['area_code']}"  # noqa: S608
+        f" WHERE first_asked_at IS NOT NULL AND NOT {of_call}"
+        f" AND (coalesce(asked_dept, '') <> coalesce({said['dept_code']}, '')"
+        f" OR coalesce(asked_area, '') <> coalesce({said['area_code']}, ''))"
+    )
+    changed += connection.execute(sa.text(moved)).rowcount
     differs = " OR ".join(f"coalesce(c.{name}, '') <> coalesce(evaluations.{name}, '')" for name in _COPIED)
     behind = f"c.subject_id = evaluations.subject_id AND ({differs})"
     # Who follows the record has read them as they were.
