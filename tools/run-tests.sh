@@ -1,7 +1,7 @@
 #!/bin/sh
-# Runs every test, in two lanes at once. The first: the fast tests, then those of the intake on a real PostgreSQL. The
-# second: what drives real processes through whole calls, kills and faults and waits most of its time, then the other
-# real peers. What the second has to say stands behind the first's.
+# Runs every test, in two lanes at once. The first: the fast tests, then those of intake and console on a real
+# PostgreSQL. The second: what drives real processes and a real browser through whole calls, kills and faults and waits
+# most of its time, then the other real peers. What the second has to say stands behind the first's.
 # Usage: tools/run-tests.sh PYTEST
 set -u
 pytest=$1
@@ -33,7 +33,7 @@ second_lane() {
     running=$!
     wait "$running" || bad=1
     # shellcheck disable=SC2086
-    "$pytest" -q -m peer --basetemp="$temporary/b" $elsewhere --ignore=tests/intake &
+    "$pytest" -q -m peer --basetemp="$temporary/b" $elsewhere --ignore=tests/intake --ignore=tests/console &
     running=$!
     wait "$running" || bad=1
     return $bad
@@ -44,7 +44,7 @@ beside=$!
 failed=0
 # shellcheck disable=SC2086
 "$pytest" -q -m "not peer" --basetemp="$temporary/a" $elsewhere || failed=1
-"$pytest" -q -m peer --basetemp="$temporary/a" tests/intake || failed=1
+"$pytest" -q -m peer --basetemp="$temporary/a" tests/intake tests/console || failed=1
 wait "$beside" || failed=1
 beside=
 echo "$slow and the other real peers, which ran beside:"
