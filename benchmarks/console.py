@@ -562,25 +562,27 @@ class Console:
 
     def _export(self, form: str, server: Server, site: Site) -> Exporting:
         found = Exporting(form)
-        for number in range(self.load.rounds):
-            found.without.append(self._p99(server))
-            export = _Export(site, form, self._ranges()["three years"])
-            export.start()
-            export.begun.wait(60.0)
-            found.beside.append(self._p99(server))
+        found.without += [self._p99(server) for _ in range(self.load.rounds)]
+        export = _Export(site, form, self._ranges()["three years"])
+        export.start()
+        export.begun.wait(60.0)
+        for _ in range(self.load.rounds):
+            beside = self._p99(server)
             if export.ended.is_set() and self.load.rows > 100_000:
-                raise BenchError(f"the export ended after {export.seconds:.0f} s, before the calls did")
-            export.join(EXPORT_LIMIT)
-            if not export.ended.is_set() or export.error:
-                raise BenchError(f"the export failed: {export.error or 'it did not end'}")
-            found.rows, found.seconds, found.megabytes = export.rows, export.seconds, export.bytes / 1e6
-            if form == "csv" and found.rows < self.load.rows:
-                raise BenchError(f"the export has {found.rows} rows instead of {self.load.rows}")
-            self.tell(
-                f"{self.title}: {form}: round {number + 1}: a call's p99 {found.beside[-1]:.1f} ms with an export,"
-                f" {found.without[-1]:.1f} without; {self.load.rows:,} rows in {found.seconds:.0f} s,"
-                f" {found.megabytes:,.0f} MB"
-            )
+                break  # part of these calls had no export beside them
+            found.beside.append(beside)
+        if not found.beside:
+            raise BenchError(f"the export ended after {export.seconds:.0f} s, before the calls did")
+        export.join(EXPORT_LIMIT)
+        if not export.ended.is_set() or export.error:
+            raise BenchError(f"the export failed: {export.error or 'it did not end'}")
+        found.rows, found.seconds, found.megabytes = export.rows, export.seconds, export.bytes / 1e6
+        if form == "csv" and found.rows < self.load.rows:
+            raise BenchError(f"the export has {found.rows} rows instead of {self.load.rows}")
+        self.tell(
+            f"{self.title}: {form}: a call's p99 {found.beside} ms with an export, {found.without} without;"
+            f" {self.load.rows:,} rows in {found.seconds:.0f} s, {found.megabytes:,.0f} MB"
+        )
         return found
 
     def _p99(self, server: Server) -> float:

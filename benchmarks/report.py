@@ -534,7 +534,7 @@ def render(outcome: Outcome) -> str:
             "### The console\n\n"
             f"p95 of {console_load.requests} requests, of a pair of filters {console_load.pair_requests}, of the "
             f"slowest of the addresses; {console_load.rounds} rounds of {console_load.seconds:g} s with and without "
-            f"boards, and with and without an export of {console_load.rows:,} rows.\n\n"
+            f"boards; as many before an export of {console_load.rows:,} rows and while it runs.\n\n"
             + "\n\n".join(
                 (
                     console_fill(outcome),
