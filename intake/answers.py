@@ -93,6 +93,17 @@ _ANSWER = Many(
     .values(state=bindparam("new"), smsc_id=bindparam("smsc"), status=bindparam("code"), answered_at=bindparam("at")),
     ("message", "place", "new", "smsc", "code", "at"),
 )
+# One that went back for another go meanwhile is not unknown: the answer came too late to say anything.
+_UNANSWERED = Many(
+    update(segments)
+    .where(
+        segments.c.message_id == bindparam("message"),
+        segments.c.number == bindparam("place"),
+        segments.c.state == SegmentState.HANDED.value,
+    )
+    .values(state=bindparam("new"), smsc_id=bindparam("smsc"), status=bindparam("code"), answered_at=bindparam("at")),
+    ("message", "place", "new", "smsc", "code", "at"),
+)
 _ANSWERED = Many(
     update(messages)
     .where(
@@ -145,14 +156,16 @@ class StoreAnswers:
 
     @classmethod
     def run(cls, unit: Unit, commands: Sequence[StoreAnswers]) -> list[Noted]:
-        unit.many(
-            _ANSWER,
-            [
-                (a.message_id, a.number, _SEGMENT_STATE[a.fate], a.smsc_id and a.smsc_id[:80], a.status, a.at)
-                for command in commands
-                for a in command.answers
-            ],
-        )
+        for statement, unknown in ((_ANSWER, False), (_UNANSWERED, True)):
+            unit.many(
+                statement,
+                [
+                    (a.message_id, a.number, _SEGMENT_STATE[a.fate], a.smsc_id and a.smsc_id[:80], a.status, a.at)
+                    for command in commands
+                    for a in command.answers
+                    if (a.fate is Fate.UNKNOWN) is unknown
+                ],
+            )
         unit.many(
             _ANSWERED,
             [
