@@ -75,6 +75,8 @@ __all__ = [
 ]
 
 MOST = 10_000
+MOST_FAILURES = 1_000
+"""Failed SMS that are counted: of each it has to be looked up whether its case is rated by now."""
 """Rows that a count looks at."""
 FAILURE_DAYS = timedelta(days=30)
 """SMS that failed longer ago are history: their cases are rated or over."""
@@ -173,21 +175,33 @@ def queue_counts(connection: Connection, viewer: Viewer, now: datetime | None = 
         replies,
         letters=outbox_count(connection, viewer, OutboxView.DEAD, at),
         deadlines=_count(connection, _deadlines(viewer), cases.c.closed_at, WorkKind.DEADLINE, cases.c.subject_id),
-        failures=_count(connection, _failures(viewer, at), messages.c.created_at, WorkKind.FAILURE, messages.c.id),
+        failures=_count(
+            connection,
+            _failures(viewer, at),
+            messages.c.created_at,
+            WorkKind.FAILURE,
+            messages.c.id,
+            min(MOST, MOST_FAILURES),
+        ),
     )
 
 
 def _count(
-    connection: Connection, queue: Select[Any], since: ColumnElement[Any], kind: WorkKind, key: ColumnElement[Any]
+    connection: Connection,
+    queue: Select[Any],
+    since: ColumnElement[Any],
+    kind: WorkKind,
+    key: ColumnElement[Any],
+    most: int = MOST,
 ) -> Count:
     columns = (since.label("since"), key.label("key"))
-    found = queue.with_only_columns(*columns, maintain_column_froms=True).limit(MOST + 1).subquery()
+    found = queue.with_only_columns(*columns, maintain_column_froms=True).limit(most + 1).subquery()
     n, oldest, taken = connection.execute(
         select(func.count(), func.min(found.c.since, type_=since.type), func.count(work_owners.c.owner)).select_from(
             found.outerjoin(work_owners, _owned(kind, found.c.key))
         )
     ).one()
-    return Count(min(n, MOST), oldest, n > MOST, min(n - taken, MOST))
+    return Count(min(n, most), oldest, n > most, min(n - taken, most))
 
 
 def _replies(viewer: Viewer, reason: QueueReason) -> Select[Any]:
