@@ -185,7 +185,7 @@ def test_an_exported_table_holds_them_too_and_stands_in_the_audit(desk_of: Sit, 
     assert {line["坐席工号"] for line in lines} == {"2003"}
     auditor = desk_of(ConsoleRole.AUDITOR).page
     auditor.goto("/audit")
-    assert auditor.get_by_role("row").filter(has_text="agent=2003").count() >= 1
+    assert auditor.get_by_role("row").filter(has_text="坐席工号 2003").count() >= 1
 
 
 def test_whole_numbers_are_exported_for_a_reason_alone(desk_of: Sit, tmp_path: Path) -> None:
