@@ -39,6 +39,7 @@ class PostgresServer:
         self._binaries = next(directory for directory in _BINARIES if (directory / "initdb").exists())
         self._process: subprocess.Popen[bytes] | None = None
         self._names = (f"t{number}" for number in itertools.count(1))
+        self._version = int(self._binaries.parent.name)
         # initdb refuses to run as root; the package brings a user of its own.
         self._user = "postgres" if os.geteuid() == 0 else None
 
@@ -95,7 +96,9 @@ class PostgresServer:
     def new_database(self, template: str = "template0") -> str:
         """The URL of a new database: empty, or a copy of another (which nobody may be connected to)."""
         name = next(self._names)
-        self.psql(f"CREATE DATABASE {name} TEMPLATE {template}")
+        # Of a server whose disk is not waited for, copying the files takes half as long as writing them to the log.
+        copying = " STRATEGY file_copy" if not self._durable and self._version >= 15 else ""
+        self.psql(f"CREATE DATABASE {name} TEMPLATE {template}{copying}")
         return f"postgresql+psycopg://huiyin@/{name}?host={self.directory}"
 
     def drop(self, url: str) -> None:
