@@ -16,11 +16,11 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal_column, or_, select, text
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, literal_column, or_, select, text
 
 from console.masking import mask_words
 from console.outbox import Count, OutboxView, outbox_count
@@ -75,8 +75,8 @@ __all__ = [
 ]
 
 MOST = 10_000
-MOST_FAILURES = 1_000
-"""Failed SMS that are counted: of each it has to be looked up whether its case is rated by now."""
+MOST_FAILURES = 200
+"""Failed SMS that a count looks at, the oldest: of each it has to be looked up whether its case is rated by now."""
 """Rows that a count looks at."""
 FAILURE_DAYS = timedelta(days=30)
 """SMS that failed longer ago are history: their cases are rated or over."""
@@ -175,33 +175,29 @@ def queue_counts(connection: Connection, viewer: Viewer, now: datetime | None = 
         replies,
         letters=outbox_count(connection, viewer, OutboxView.DEAD, at),
         deadlines=_count(connection, _deadlines(viewer), cases.c.closed_at, WorkKind.DEADLINE, cases.c.subject_id),
-        failures=_count(
-            connection,
-            _failures(viewer, at),
-            messages.c.created_at,
-            WorkKind.FAILURE,
-            messages.c.id,
-            min(MOST, MOST_FAILURES),
-        ),
+        failures=_count_failures(connection, viewer, at),
     )
 
 
 def _count(
-    connection: Connection,
-    queue: Select[Any],
-    since: ColumnElement[Any],
-    kind: WorkKind,
-    key: ColumnElement[Any],
-    most: int = MOST,
+    connection: Connection, queue: Select[Any], since: ColumnElement[Any], kind: WorkKind, key: ColumnElement[Any]
 ) -> Count:
     columns = (since.label("since"), key.label("key"))
-    found = queue.with_only_columns(*columns, maintain_column_froms=True).limit(most + 1).subquery()
+    found = queue.with_only_columns(*columns, maintain_column_froms=True).limit(MOST + 1).subquery()
     n, oldest, taken = connection.execute(
         select(func.count(), func.min(found.c.since, type_=since.type), func.count(work_owners.c.owner)).select_from(
             found.outerjoin(work_owners, _owned(kind, found.c.key))
         )
     ).one()
-    return Count(min(n, most), oldest, n > most, min(n - taken, most))
+    return Count(min(n, MOST), oldest, n > MOST, min(n - taken, MOST))
+
+
+def _count_failures(connection: Connection, viewer: Viewer, now: datetime) -> Count:
+    looked = select(func.count()).select_from(_first_failed(now, MOST_FAILURES + 1).subquery())
+    more = connection.execute(looked).scalar_one() > MOST_FAILURES
+    queue = _failures(viewer, now).where(messages.c.id.in_(select(_first_failed(now, MOST_FAILURES).subquery().c.id)))
+    found = _count(connection, queue.order_by(None), messages.c.created_at, WorkKind.FAILURE, messages.c.id)
+    return replace(found, more=found.more or more)
 
 
 def _replies(viewer: Viewer, reason: QueueReason) -> Select[Any]:
@@ -239,6 +235,16 @@ def _deadlines(viewer: Viewer) -> Select[Any]:
         # The index's own word: of a column SQLite is told that it equals 1, and then reads every case.
         .where(text("cases.provisional"), cases.c.withdrawn_at.is_(None), visible(viewer, cases))
         .order_by(cases.c.deadline, cases.c.subject_id)
+    )
+
+
+def _first_failed(now: datetime, most: int) -> Select[Any]:
+    """The SMS that failed first, whosever they are and whatever became of their cases."""
+    return (
+        select(messages.c.id)
+        .where(text(f"({_of_messages(FAILED_ASKS)})"), messages.c.created_at >= now - FAILURE_DAYS)
+        .order_by(messages.c.created_at, messages.c.id)
+        .limit(literal(most, literal_execute=True))
     )
 
 
