@@ -548,12 +548,12 @@ def render(outcome: Outcome) -> str:
         parts.append("### Where the time goes\n\n" + profiles(outcome))
     if outcome.left_out:
         parts.append("### Not measured\n\n" + "\n".join(f"- {line}" for line in outcome.left_out))
-    taken = f"Taken {outcome.when:%Y-%m-%d}."
+    taken = f"Taken {outcome.when:%Y-%m-%d} on {outcome.machine.partition(',')[0]}."
     return "\n\n".join([parts[0], *(_stamped(part, taken) for part in parts[1:])]) + "\n"
 
 
 def _stamped(section: str, taken: str) -> str:
-    """A section with the day of its figures under its heading."""
+    """A section with the day and the processor of its figures under its heading."""
     heading, _, rest = section.partition("\n\n")
     return f"{heading}\n\n{taken}\n\n{rest}"
 
