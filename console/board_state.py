@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, literal_column, or_, select
+from sqlalchemy import Connection, Select, func, or_, select
 
 from console import figures
 from console.bad_ratings import UNSEEN_DAYS, Unseen, count_unseen
 from console.link_beats import LinkWord, read_links
-from console.outbox import Count
+from console.outbox import IS_DEAD, IS_WAITING, Count
 from console.queues import MOST, queue_counts
 from console.silence import Alarm, heard_of_calls, silences
 from console.viewer import ConsoleRole, Viewer
@@ -30,7 +30,7 @@ from intake.calendars import CalendarReach, StoredCalendar, calendar_reach
 from intake.pauses import Jump, read_jump
 from models.clock import SHANGHAI
 from models.tables import outbox
-from models.terms import OutboxState, QueueReason
+from models.terms import QueueReason
 
 __all__ = [
     "BoardRules",
@@ -154,14 +154,12 @@ def read_figures(connection: Connection, day: date, sight: Sight) -> figures.Boa
 
 def read_machinery(connection: Connection, now: datetime, rules: BoardRules, calendar: StoredCalendar) -> Machinery:
     """How the machinery is, whoever looks."""
-    # The states stand in the statement, so that both databases see which partial index serves.
-    waiting = outbox.c.state == literal_column(f"'{OutboxState.WAITING}'")
     # Each half of what waits has an index of its own.
-    free = select(outbox.c.evaluation_id).where(waiting, outbox.c.batch_id.is_(None))
-    sent = select(outbox.c.evaluation_id).where(waiting, outbox.c.batch_id.is_not(None))
-    dead = select(outbox.c.evaluation_id).where(outbox.c.state == literal_column(f"'{OutboxState.DEAD}'"))
+    free = select(outbox.c.evaluation_id).where(IS_WAITING, outbox.c.batch_id.is_(None))
+    sent = select(outbox.c.evaluation_id).where(IS_WAITING, outbox.c.batch_id.is_not(None))
+    dead = select(outbox.c.evaluation_id).where(IS_DEAD)
     # What is held for its reason is not late. Ids sort by time: the first one is as old as the oldest.
-    late = (waiting, or_(outbox.c.held_by.is_(None), outbox.c.not_before <= now))
+    late = (IS_WAITING, or_(outbox.c.held_by.is_(None), outbox.c.not_before <= now))
     first: datetime | None = connection.execute(
         select(outbox.c.created_at).where(*late).order_by(outbox.c.evaluation_id).limit(1)
     ).scalar()

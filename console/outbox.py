@@ -28,6 +28,8 @@ from models.tables import evaluations, outbox, push_batches, work_owners
 from models.terms import BatchState, OutboxState, Satisfaction, WorkKind
 
 __all__ = [
+    "IS_DEAD",
+    "IS_WAITING",
     "LOOK",
     "MOST",
     "Count",
@@ -37,6 +39,7 @@ __all__ = [
     "Stage",
     "outbox_count",
     "outbox_page",
+    "owned",
 ]
 
 MOST = 10_000
@@ -46,12 +49,16 @@ LOOK = 200
 _ID = re.compile(r"[0-9a-f]{32}")
 
 # Literals, not parameters: only so do both databases see that the partial indexes fit.
-_WAITING = outbox.c.state == literal_column(f"'{OutboxState.WAITING}'")
-_DEAD = outbox.c.state == literal_column(f"'{OutboxState.DEAD}'")
+IS_WAITING = outbox.c.state == literal_column(f"'{OutboxState.WAITING}'")
+IS_DEAD = outbox.c.state == literal_column(f"'{OutboxState.DEAD}'")
 _OPEN = push_batches.c.state == literal_column(f"'{BatchState.OPEN}'")
 _IN_BATCH = push_batches.c.id == outbox.c.batch_id
-_LETTER = WorkKind.LETTER.value
 _SINCE = outbox.c.created_at.type
+
+
+def owned(kind: WorkKind, key: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Joins who has taken an item of a queue."""
+    return and_(work_owners.c.kind == kind.value, work_owners.c.item_id == key)
 
 
 def _evaluation_of(columns: Any) -> ColumnElement[bool]:
@@ -144,10 +151,9 @@ def outbox_count(connection: Connection, viewer: Viewer, view: OutboxView, now: 
         whole = found.outerjoin(evaluations, and_(_evaluation_of(found.c), visible(viewer, evaluations)))
         since = case((theirs.is_not(None), found.c.created_at))
     taken = case((theirs.is_not(None), work_owners.c.owner))
-    owned = and_(work_owners.c.kind == WorkKind.LETTER.value, work_owners.c.item_id == found.c.evaluation_id)
     looked, n, oldest, owners = connection.execute(
         select(func.count(), func.count(theirs), func.min(since, type_=_SINCE), func.count(taken)).select_from(
-            whole.outerjoin(work_owners, owned)
+            whole.outerjoin(work_owners, owned(WorkKind.LETTER, found.c.evaluation_id))
         )
     ).one()
     return Count(min(n, most), oldest, looked > most, min(n - owners, most))
@@ -156,12 +162,12 @@ def outbox_count(connection: Connection, viewer: Viewer, view: OutboxView, now: 
 def _keys(view: OutboxView, now: datetime) -> Select[Any]:
     """The rows of a view by nothing but the outbox and its batches, in their order."""
     if view in (OutboxView.ALL, OutboxView.DEAD):
-        state = _WAITING if view is OutboxView.ALL else _DEAD
+        state = IS_WAITING if view is OutboxView.ALL else IS_DEAD
         return select(outbox.c.evaluation_id).where(state).order_by(outbox.c.created_at, outbox.c.evaluation_id)
     if view is OutboxView.HELD:
         return (
             select(outbox.c.evaluation_id)
-            .where(outbox.c.batch_id.is_(None), _WAITING, outbox.c.not_before > now)
+            .where(outbox.c.batch_id.is_(None), IS_WAITING, outbox.c.not_before > now)
             .order_by(outbox.c.not_before, outbox.c.evaluation_id)
         )
     return (
@@ -212,7 +218,7 @@ def outbox_page(
         ).select_from(
             looked.outerjoin(push_batches, push_batches.c.id == of_it.batch_id)
             .outerjoin(evaluations, and_(_evaluation_of(of_it), visible(viewer, evaluations)))
-            .outerjoin(work_owners, and_(work_owners.c.kind == _LETTER, work_owners.c.item_id == of_it.evaluation_id))
+            .outerjoin(work_owners, owned(WorkKind.LETTER, of_it.evaluation_id))
         )
     ).all()
     rows = sorted(rows, key=lambda row: (row._mapping[order.name], row.evaluation_id))

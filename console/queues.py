@@ -20,10 +20,10 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, literal_column, or_, select, text
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, or_, select, text
 
 from console.masking import mask_words
-from console.outbox import Count, OutboxView, outbox_count
+from console.outbox import IS_DEAD, MOST, Count, OutboxView, outbox_count, owned
 from console.viewer import ConsoleRole, Viewer, visible, wholly_visible
 from intake.conversation import Heard
 from intake.deadlines import DeadlineRules
@@ -52,7 +52,7 @@ from models.tables import (
     parts,
     work_owners,
 )
-from models.terms import InvitationState, OutboxState, QueueReason, Satisfaction, WorkKind
+from models.terms import InvitationState, QueueReason, Satisfaction, WorkKind
 
 __all__ = [
     "MOST",
@@ -74,7 +74,6 @@ __all__ = [
     "ticked_replies",
 ]
 
-MOST = 10_000
 MOST_FAILURES = 200
 """Failed SMS that a count looks at, the oldest: of each it has to be looked up whether its case is rated by now."""
 """Rows that a count looks at."""
@@ -186,7 +185,7 @@ def _count(
     found = queue.with_only_columns(*columns, maintain_column_froms=True).limit(MOST + 1).subquery()
     n, oldest, taken = connection.execute(
         select(func.count(), func.min(found.c.since, type_=since.type), func.count(work_owners.c.owner)).select_from(
-            found.outerjoin(work_owners, _owned(kind, found.c.key))
+            found.outerjoin(work_owners, owned(kind, found.c.key))
         )
     ).one()
     return Count(min(n, MOST), oldest, n > MOST, min(n - taken, MOST))
@@ -224,7 +223,7 @@ def _letters(viewer: Viewer) -> Select[Any]:
                 evaluations.c.assess_number == outbox.c.assess_number,
             ),
         )
-        .where(outbox.c.state == literal_column(f"'{OutboxState.DEAD}'"), visible(viewer, evaluations))
+        .where(IS_DEAD, visible(viewer, evaluations))
         .order_by(outbox.c.created_at, outbox.c.evaluation_id)
     )
 
@@ -297,10 +296,6 @@ def _behind(cursor: str | None, moment: ColumnElement[Any], key: ColumnElement[A
     return and_(moment >= at, or_(moment > at, and_(moment == at, key > last)))
 
 
-def _owned(kind: WorkKind, key: ColumnElement[Any]) -> ColumnElement[bool]:
-    return and_(work_owners.c.kind == kind.value, work_owners.c.item_id == key)
-
-
 def _masked(keyring: Keyring, sealed: bytes | None) -> str:
     if sealed is None:
         return ""
@@ -349,7 +344,7 @@ def replies_page(
             work_owners.c.owner,
             work_owners.c.taken_at,
         )
-        .outerjoin(work_owners, _owned(WorkKind.REPLY, messages.c.id))
+        .outerjoin(work_owners, owned(WorkKind.REPLY, messages.c.id))
     )
     if cursor and _ID.fullmatch(cursor):
         query = query.where(messages.c.id > cursor)
@@ -480,7 +475,7 @@ def deadlines_page(
             work_owners.c.owner,
             work_owners.c.taken_at,
         )
-        .outerjoin(work_owners, _owned(WorkKind.DEADLINE, cases.c.subject_id))
+        .outerjoin(work_owners, owned(WorkKind.DEADLINE, cases.c.subject_id))
     )
     page = _paged(connection, query, cursor, limit, cases.c.deadline, cases.c.subject_id)
     calendar = rules.calendar.read(connection) if rules is not None else None
@@ -559,7 +554,7 @@ def failures_page(
             work_owners.c.owner,
             work_owners.c.taken_at,
         )
-        .outerjoin(work_owners, _owned(WorkKind.FAILURE, messages.c.id))
+        .outerjoin(work_owners, owned(WorkKind.FAILURE, messages.c.id))
     )
     if reason is not None:
         query = query.where(messages.c.reason == reason if reason else messages.c.reason.is_(None))
@@ -654,7 +649,7 @@ def read_reply(connection: Connection, keyring: Keyring, viewer: Viewer, reply_i
     """A reply that waits or waited for a person; None: there is none that this viewer may see."""
     row = connection.execute(
         select(messages, work_owners.c.owner, work_owners.c.taken_at)
-        .outerjoin(work_owners, _owned(WorkKind.REPLY, messages.c.id))
+        .outerjoin(work_owners, owned(WorkKind.REPLY, messages.c.id))
         .where(
             messages.c.id == reply_id,
             messages.c.direction == "in",

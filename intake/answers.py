@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from sqlalchemy import bindparam, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, exists, func, or_, select, update
 
 from intake.counted import ASKED_NAMES, ASKED_SET, UNTOLD, asked_values, asked_whose, lock_invitations, note_invitation
 from intake.outgoing import AGAIN_SEGMENTS, ASKS, STATE, TRIES, UNDELIVERED, Unsent, leave_unsent
@@ -81,29 +81,25 @@ class GivenBack:
     reason: str | None = None
 
 
-# A receipt has said more than the answer can.
-_ANSWER = Many(
-    update(segments)
-    .where(
-        segments.c.message_id == bindparam("message"),
-        segments.c.number == bindparam("place"),
-        segments.c.state != SegmentState.DELIVERED.value,
-        segments.c.state != SegmentState.FAILED.value,
+def _answering(*conditions: ColumnElement[bool]) -> Many:
+    """What a segment's answer said, where these are true of it."""
+    return Many(
+        update(segments)
+        .where(segments.c.message_id == bindparam("message"), segments.c.number == bindparam("place"), *conditions)
+        .values(
+            state=bindparam("new"), smsc_id=bindparam("smsc"), status=bindparam("code"), answered_at=bindparam("at")
+        ),
+        ("message", "place", "new", "smsc", "code", "at"),
     )
-    .values(state=bindparam("new"), smsc_id=bindparam("smsc"), status=bindparam("code"), answered_at=bindparam("at")),
-    ("message", "place", "new", "smsc", "code", "at"),
+
+
+# A receipt has said more than the answer can.
+_ANSWER = _answering(
+    segments.c.state != SegmentState.DELIVERED.value,
+    segments.c.state != SegmentState.FAILED.value,
 )
 # One that went back for another go meanwhile is not unknown: the answer came too late to say anything.
-_UNANSWERED = Many(
-    update(segments)
-    .where(
-        segments.c.message_id == bindparam("message"),
-        segments.c.number == bindparam("place"),
-        segments.c.state == SegmentState.HANDED.value,
-    )
-    .values(state=bindparam("new"), smsc_id=bindparam("smsc"), status=bindparam("code"), answered_at=bindparam("at")),
-    ("message", "place", "new", "smsc", "code", "at"),
-)
+_UNANSWERED = _answering(segments.c.state == SegmentState.HANDED.value)
 _ANSWERED = Many(
     update(messages)
     .where(
