@@ -441,10 +441,12 @@ def _plan(
         # The index of the bad ratings holds whatever else is asked for.
         if len(levels) == 1:
             inside.append(e.satisfaction == levels[0].value)
-        if len(channels) < len(Channel):
-            inside.append(e.channel.in_([channel.value for channel in channels]))
+        # A citizen's channel is one of two; a list of them would have PostgreSQL sort the whole range.
+        theirs = [channel for channel in channels if channel is not Channel.SYSTEM]
+        if len(theirs) == 1:
+            inside.append(e.channel == theirs[0].value)
         inside += [or_(*each) for each in named.values()]
-        return _Plan([IS_BAD] if levels else [], inside, outside, SCAN_UNSEEN)
+        return _Plan([IS_BAD] if levels and theirs else [], inside, outside, SCAN_UNSEEN)
     null: ColumnElement[Any] | None = None
     bad = some_levels and all(level.is_bad for level in levels)
     if "agent" in named:
