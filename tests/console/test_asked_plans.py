@@ -16,10 +16,11 @@ from sqlalchemy import Connection, insert, text
 from console.asked import AskedFilters, What, asked_page, count_asked
 from console.ratings import RatingFilters
 from console.viewer import ConsoleRole, Viewer
-from models.database import Database, open_database
+from models.database import Database
 from models.tables import directory
 from models.terms import Channel, SubjectKind
-from tests.console.test_ratings_plans import _SQL, MOST_BUFFERS, Explained, buffers, nodes
+from tests.console.plans import MOST_BUFFERS, Explained, buffers, filled_on_postgres, filled_on_sqlite, nodes
+from tests.console.test_ratings_plans import _SQL
 from tests.moments import START
 from tests.postgres import PostgresServer
 
@@ -92,26 +93,12 @@ def _fill(connection: Connection) -> None:
 def filled_postgres(
     postgres: PostgresServer, migrated_postgres: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Database]:
-    url = postgres.new_database(migrated_postgres)
-    database = open_database(url, tmp_path_factory.mktemp("plans"))
-    with database.write_engine.begin() as connection:
-        _fill(connection)
-    with database.write_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql("ANALYZE")
-    yield database
-    database.close()
-    postgres.drop(url)
+    yield from filled_on_postgres(postgres, migrated_postgres, tmp_path_factory.mktemp("plans"), _fill)
 
 
 @pytest.fixture(scope="module")
 def filled_sqlite(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    folder = tmp_path_factory.mktemp("plans")
-    (folder / "huiyin.db").write_bytes(migrated_sqlite.read_bytes())
-    database = open_database("sqlite:///huiyin.db", folder)
-    with database.write_engine.begin() as connection:
-        _fill(connection)
-    yield database
-    database.close()
+    yield from filled_on_sqlite(migrated_sqlite, tmp_path_factory.mktemp("plans"), _fill)
 
 
 def plans_of(database: Database, viewer: Viewer, filters: AskedFilters) -> Iterator[list[Any]]:

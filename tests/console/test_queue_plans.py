@@ -21,14 +21,12 @@ from console.queues import (
     replies_page,
 )
 from console.viewer import ConsoleRole, Viewer
-from models.database import Database, open_database
+from models.database import Database
 from models.privacy import Keyring
 from models.terms import QueueReason
-from tests.console.test_ratings_plans import Explained, buffers, nodes
+from tests.console.plans import MOST_BUFFERS, Explained, buffers, filled_on_postgres, filled_on_sqlite, nodes
 from tests.moments import START
-from tests.postgres import PostgresServer
 
-MOST_BUFFERS = 2_000
 ROWS = 60_000
 BIG = frozenset({"outbox", "evaluations", "messages", "cases", "invitations", "invitation_members", "push_batches"})
 KEYRING = Keyring({1: b"k" * 32})
@@ -94,20 +92,10 @@ def fill(connection: Connection) -> None:
 def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     folder: Path = tmp_path_factory.mktemp("plans")
     if request.param == "postgresql":
-        server: PostgresServer = request.getfixturevalue("postgres")
-        url = server.new_database(request.getfixturevalue("migrated_postgres"))
+        server, migrated = request.getfixturevalue("postgres"), request.getfixturevalue("migrated_postgres")
+        yield from filled_on_postgres(server, migrated, folder, fill)
     else:
-        url = "sqlite:///huiyin.db"
-        (folder / "huiyin.db").write_bytes(request.getfixturevalue("migrated_sqlite").read_bytes())
-    database = open_database(url, folder)
-    with database.write_engine.begin() as connection:
-        fill(connection)
-    with database.write_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql("ANALYZE")
-    yield database
-    database.close()
-    if request.param == "postgresql":
-        server.drop(url)
+        yield from filled_on_sqlite(request.getfixturevalue("migrated_sqlite"), folder, fill, analyze=True)
 
 
 Look = Callable[[Connection, Viewer, str | None], Any]

@@ -8,7 +8,6 @@ measured by the benchmarks.
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Iterator
 from datetime import timedelta
@@ -16,20 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from psycopg import sql
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, text
 
 from console.bad_ratings import count_unseen, latest_bad
 from console.pages.dates import midnight
 from console.ratings import Counted, RatingFilters, Sort, count_ratings, find_subjects, ratings_page
 from console.viewer import ConsoleRole, Viewer
-from models.database import Database, open_database
+from models.database import Database
 from models.privacy import Keyring
 from models.terms import Channel, Origin, Satisfaction, SubjectKind
+from tests.console.plans import MOST_BUFFERS, Explained, buffers, filled_on_postgres, filled_on_sqlite, nodes
 from tests.moments import START
 from tests.postgres import PostgresServer
 
-MOST_BUFFERS = 2_000
 ROWS = 60_000
 SUPERVISOR = Viewer("ma", ConsoleRole.SUPERVISOR)
 DEPARTMENT = Viewer("d", ConsoleRole.DEPARTMENT, ("D7",))
@@ -172,91 +170,16 @@ TAIL = KEYRING.tail("0001")
 def filled_postgres(
     postgres: PostgresServer, migrated_postgres: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Database]:
-    url = postgres.new_database(migrated_postgres)
-    database = open_database(url, tmp_path_factory.mktemp("plans"))
-    with database.write_engine.begin() as connection:
-        _fill(connection, TAIL)
-    with database.write_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql("ANALYZE")
-    yield database
-    database.close()
-    postgres.drop(url)
+    yield from filled_on_postgres(postgres, migrated_postgres, tmp_path_factory.mktemp("plans"), _fill_tailed)
 
 
 @pytest.fixture(scope="module")
 def filled_sqlite(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    folder = tmp_path_factory.mktemp("plans")
-    (folder / "huiyin.db").write_bytes(migrated_sqlite.read_bytes())
-    database = open_database("sqlite:///huiyin.db", folder)
-    with database.write_engine.begin() as connection:
-        _fill(connection, TAIL)
-    yield database
-    database.close()
+    yield from filled_on_sqlite(migrated_sqlite, tmp_path_factory.mktemp("plans"), _fill_tailed)
 
 
-class Explained:
-    """Every statement of a connection, explained before it runs."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.plans: list[Any] = []
-        self._connection = connection
-        self._busy = False
-        event.listen(connection, "before_cursor_execute", self._explain)
-
-    def _explain(
-        self, connection: Connection, cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool
-    ) -> None:
-        if self._busy or not statement.lstrip().upper().startswith(("SELECT", "WITH")):
-            return
-        self._busy = True
-        try:
-            with _Cursor(connection) as own:
-                if connection.dialect.name == "postgresql":
-                    found = _explain_prepared(own, statement, parameters)
-                    self.plans.append((found if isinstance(found, list) else json.loads(found))[0]["Plan"])
-                else:
-                    own.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
-                    self.plans.append([row[3] for row in own.fetchall()])
-        finally:
-            self._busy = False
-
-
-def _explain_prepared(cursor: Any, statement: str, parameters: Any) -> Any:
-    """As the driver has it planned: with its values, or (`plan_cache_mode`) without them."""
-    names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", statement)))
-    prepared = re.sub(r"%\((\w+)\)s", lambda found: f"${names.index(found[1]) + 1}", statement).replace("%%", "%")
-    given = ", ".join(sql.Literal(parameters[name]).as_string(cursor) for name in names)
-    cursor.execute(f"PREPARE looked AS {prepared}")
-    try:
-        explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE looked {f'({given})' if names else ''}"
-        return cursor.execute(explain).fetchone()[0]
-    finally:
-        cursor.execute("DEALLOCATE looked")
-
-
-class _Cursor:
-    """A cursor of the driver's, closed at the end."""
-
-    def __init__(self, connection: Connection) -> None:
-        raw = connection.connection.dbapi_connection
-        assert raw is not None
-        self._cursor: Any = raw.cursor()
-
-    def __enter__(self) -> Any:
-        return self._cursor
-
-    def __exit__(self, *_: object) -> None:
-        self._cursor.close()
-
-
-def nodes(plan: Any) -> Iterator[Any]:
-    yield plan
-    for below in plan.get("Plans", ()):
-        yield from nodes(below)
-
-
-def buffers(plan: Any) -> int:
-    return int(plan["Shared Hit Blocks"]) + int(plan["Shared Read Blocks"])
+def _fill_tailed(connection: Connection) -> None:
+    _fill(connection, TAIL)
 
 
 def look(connection: Connection, viewer: Viewer, filters: RatingFilters, pages: int = 2) -> None:
