@@ -273,7 +273,7 @@ def test_a_report_has_charts_whose_bars_are_links(
     finally:
         server.stop()
         charts.close()
-    pictures = re.findall(r'<figure class="card picture"><figcaption>(.*?)</figcaption>(.*?)</figure>', page, re.S)
+    pictures = re.findall(r'<figure class="card picture"[^>]*><figcaption>(.*?)</figcaption>(.*?)</figure>', page, re.S)
     first = "分时段评价" if "day" in path else "按日评价"
     assert [title for title, _ in pictures][:2] == [f"{first}，来电", f"{first}，工单"]
     assert {"满意率，部门，工单", "满意率，班组，来电"} <= {title for title, _ in pictures}
