@@ -21,7 +21,7 @@ from models.database import Database, open_database
 from models.door import Door
 from models.privacy import Keyring
 from tests.moments import START
-from tests.postgres import PostgresServer, postgres_missing
+from tests.postgres import Copies, PostgresServer, postgres_missing
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 settings.register_profile("fuzz", max_examples=10_000, deadline=None)
@@ -178,12 +178,17 @@ def migrated_postgres(postgres: PostgresServer, tmp_path_factory: pytest.TempPat
     return str(opened.url.database)
 
 
+@pytest.fixture(scope="session")
+def copies(postgres: PostgresServer, migrated_postgres: str) -> Copies:
+    return Copies(postgres, migrated_postgres)
+
+
 @pytest.fixture
-def migrated_postgres_url(postgres: PostgresServer, migrated_postgres: str) -> Iterator[str]:
+def migrated_postgres_url(copies: Copies) -> Iterator[str]:
     """A migrated database of its own on the real PostgreSQL."""
-    url = postgres.new_database(migrated_postgres)
+    url = copies.take()
     yield url
-    postgres.drop(url)
+    copies.give_back(url)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.peer)])
