@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, NamedTuple
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from intake.counted import EVALUATED, note_evaluation
 from models.door import Bulk, Priority, Unit
@@ -24,6 +24,9 @@ __all__ = ["CentreWord", "Heard", "Standing", "StoreCentreWord"]
 
 _FEED = Bulk(feed, ("kind", "subject_id", "assess_number", "at"))
 _AUDIT = Bulk(audit)
+_SUBJECTS = select(evaluations.c.id, evaluations.c.subject_id, evaluations.c.assess_number).where(
+    evaluations.c.id.in_(bindparam("ids", expanding=True))
+)
 _FIND = select(
     *EVALUATED, evaluations.c.follow_up, evaluations.c.centre_note, evaluations.c.centre_word_at
 ).with_for_update()
@@ -82,8 +85,10 @@ class StoreCentreWord:
 
     @classmethod
     def run(cls, unit: Unit, commands: Sequence[StoreCentreWord]) -> list[Standing | None]:
-        # In the order of their ids, so that two writers never wait for each other in turn.
-        places = sorted(range(len(commands)), key=lambda place: commands[place].evaluation_id)
+        # Locked by subject, as everywhere, so that two writers never wait for each other in turn.
+        named = {command.evaluation_id for command in commands}
+        of = {row.id: (row.subject_id, row.assess_number) for row in unit.execute(_SUBJECTS, {"ids": sorted(named)})}
+        places = sorted(range(len(commands)), key=lambda place: of.get(commands[place].evaluation_id, ("", 0)))
         results: dict[int, Standing | None] = {place: commands[place]._store(unit) for place in places}
         return [results[place] for place in range(len(commands))]
 
