@@ -264,12 +264,10 @@ def decide(heard: Heard, situation: Situation, rules: ReplyRules) -> Decision:
         return Decision(Outcome.AUTOMATIC)
     if heard.said is Said.UNREADABLE:
         return Decision(Outcome.UNREADABLE, QueueReason.UNREADABLE)
-    if heard.said is Said.OPT_OUT:
-        return _opt_out(heard, situation, rules)
     if heard.said is Said.OPT_IN and (situation.opted_out or situation.carrier_out):
         answer = MessageKind.OPTED_IN if _may_answer(situation, rules) else None
         return Decision(Outcome.OPTED_IN, opt_in=True, answer=answer)
-    found = _rest(heard, situation, rules)
+    found = (_opt_out if heard.said is Said.OPT_OUT else _rest)(heard, situation, rules)
     if heard.pressure:
         # Supervisors see it whatever becomes of it; another reason to be in the queue is kept as the note.
         note = found.queue.value if found.queue is not None else found.note

@@ -76,7 +76,7 @@ class ReceiptFacts:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptRules:
-    """`next_day`: the first sending moment of the day after; `other_carrier`: whose link to try where this one has no
+    """`next_day`: when the next sending day begins; `other_carrier`: whose link to try where this one has no
     route, None: there is none."""
 
     next_day: Callable[[datetime], datetime]

@@ -336,7 +336,8 @@ def decode(body: bytes, data_coding: int, *, default: Alphabet = Alphabet.GSM) -
     """The text of a whole message, header taken off and parts joined.
 
     NULs at the end, which some SMSCs append, and byte order marks are no text. A half character at the end, or half a
-    surrogate pair, becomes U+FFFD: it cannot be read, and the rest can.
+    surrogate pair, becomes U+FFFD: it cannot be read, and the rest can. 4E 00 under another coding than UCS2 is 一, or an
+    N (which opts out) with a NUL appended: nobody knows, so it is left undecoded.
 
     Returns:
         None: it cannot be decoded; keep the bytes.
@@ -345,6 +346,8 @@ def decode(body: bytes, data_coding: int, *, default: Alphabet = Alphabet.GSM) -
         return ""
     if is_ucs2(data_coding):
         return _ucs2(body)
+    if _may_be_wide(body):
+        return None
     if data_coding == 0:
         return _default(body, default)
     if data_coding == 1:
@@ -398,6 +401,17 @@ def _ucs2(body: bytes) -> str:
     except UnicodeDecodeError:
         text = body.decode(order, "replace")
     return text.rstrip("\0") if text.endswith("\0") else text
+
+
+def _may_be_wide(body: bytes) -> bool:
+    """Ends in one NUL and is, as UCS2, of characters in common use (those of GB 2312): 4E 00, but not 35 00."""
+    if len(body) % 2 or body[-1] or not all(body[:-1]):
+        return False
+    try:
+        body.decode("utf-16-be").encode("gb2312")
+    except UnicodeError:
+        return False
+    return True
 
 
 def _printable(body: bytes) -> str | None:

@@ -15,7 +15,7 @@ Rules kept here:
 8. The log has the link's name, statuses and counts; no number, no text, no password. What an SMSC sends wrongly is
    logged once a kind and connection, and always counted.
 9. The owner's callbacks run in the reactor's thread, without a Deferred a message. One that raises is logged; a
-   delivery whose callback raised is answered ESME_RX_T_APPN, for nobody has it.
+   delivery whose callback raised is answered ESME_RSYSERR, for nobody has it.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ _LINGER_SECONDS = 3.0
 """For what is still to be written when a connection is closed."""
 _REMEMBERED = 64
 """Sessions that are over and still asked for what is confirmed."""
-_LATER = int(Status.ESME_RX_T_APPN)
+_LATER = int(Status.ESME_RSYSERR)
 _NEEDS_A_PERSON = frozenset(
     map(int, (Status.ESME_RINVPASWD, Status.ESME_RINVSYSID, Status.ESME_RINVSYSTYP, Status.ESME_RINVBNDSTS))
 )

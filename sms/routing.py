@@ -43,9 +43,10 @@ class SendingHours:
         return datetime.combine(day, self.last, SHANGHAI)
 
     def next_day(self, moment: datetime) -> datetime:
-        """The first sending moment of the day after."""
-        tomorrow = moment.astimezone(SHANGHAI).date() + timedelta(days=1)
-        return datetime.combine(tomorrow, self.first, SHANGHAI)
+        """When the next sending day begins: at night, before the hours of a day, that day's own."""
+        local = moment.astimezone(SHANGHAI)
+        day = local.date() if local.time() < self.first else local.date() + timedelta(days=1)
+        return datetime.combine(day, self.first, SHANGHAI)
 
 
 class Routes:

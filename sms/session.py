@@ -11,7 +11,8 @@ Rules kept here:
    comes later is nobody's and only counted.
 3. Never more than `window` submits without an answer.
 4. A delivery is answered when the owner says so, in any order, once. One that cannot be read is answered here at once,
-   and so is one too many (`most_unanswered`) and one that comes while we leave: ESME_RX_T_APPN, send it again later.
+   and so is one too many (`most_unanswered`) and one that comes before the bind is answered, or while we leave:
+   ESME_RSYSERR, send it again later.
 5. What nobody asked for never ends the session. An unknown request is answered by generic_nack ESME_RINVCMDID (SMPP
    3.4, 4.3), a request that only an SMSC takes by its response with ESME_RINVBNDSTS; a response is never answered, or
    two programs could answer each other for ever. Each is a `Noticed`. Only a PDU length that cannot be ends the
@@ -334,7 +335,8 @@ _QUEUE_FULL = int(Status.ESME_RMSGQFUL)
 _INVALID_LENGTH = int(Status.ESME_RINVCMDLEN)
 _INVALID_COMMAND = int(Status.ESME_RINVCMDID)
 _INVALID_STATE = int(Status.ESME_RINVBNDSTS)
-_LATER = int(Status.ESME_RX_T_APPN)
+_LATER = int(Status.ESME_RSYSERR)
+"""An error of our system, not of the message: every SMSC sends it again (sms/inbox.py, rule 1)."""
 _MESSAGE_TYPE = 0x3C
 """The bits of esm_class that are 0 in a citizen's message (5.2.12)."""
 _ACCEPTED = SubmitResult.ACCEPTED
@@ -613,7 +615,8 @@ class Session:
         command, _, sequence, body = came
         refused = _OK
         if self._state is not State.BOUND:
-            refused = _INVALID_STATE if self._state is State.BINDING else _LATER
+            # Before the answer to the bind, too: RINVBNDSTS would be true, and the SMSC would throw the message away.
+            refused = _LATER
             events.append(Noticed(Notice.OUT_OF_STATE, command_name(command)))
         elif len(self._open) >= self._options.most_unanswered:
             refused = _LATER

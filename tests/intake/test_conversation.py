@@ -176,6 +176,11 @@ def test_pressure_is_shown_to_supervisors_whatever_becomes_of_it() -> None:
     second = decide(heard, at(replace(ASKED, clarified_at=START - HOUR)), RULES)
     assert (second.queue, second.note) == (Q.PRESSURE, "unclear")
     assert decide(heard, at(None, match=UNMATCHED), RULES).queue is Q.PRESSURE
+    # 退订，村干部让我选满意的: whoever wants nothing more has been pressed all the same.
+    out = replace(OPT_OUT, pressure=True)
+    assert decide(out, at(), RULES) == Decision(Outcome.OPTED_OUT, Q.PRESSURE, opt_out=True, answer=K.OPTED_OUT)
+    beside = decide(replace(out, satisfaction=Satisfaction(1)), at(None, match=UNMATCHED), RULES)
+    assert (beside.queue, beside.note, beside.opt_out) == (Q.PRESSURE, "unmatched", True)
 
 
 # ── the reason of a bad rating ────────────────────────────────────────────────────────────────────────────────────────

@@ -386,7 +386,7 @@ async def test_an_owner_that_raises_costs_the_link_nothing_and_the_smsc_sends_ag
             peer.send(pdu.deliver_sm(9, MESSAGE))
             await at.owner.waits.until(lambda: len(at.owner.answers) == 2)
             await peer.everything_read()
-            assert [(came.sequence, came.status) for came in peer.of(Command.DELIVER_SM_RESP)] == [(9, 0x64)]
+            assert [(came.sequence, came.status) for came in peer.of(Command.DELIVER_SM_RESP)] == [(9, 0x08)]
             assert at.link.state is LinkState.UP
     assert len([entry for entry in logs if entry["log_level"] == "error"]) == 4
 

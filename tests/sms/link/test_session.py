@@ -132,7 +132,7 @@ def test_a_message_before_the_bind_is_answered_is_refused() -> None:
     session.start(0, 5)
     session.take()
     assert session.receive(pdu.deliver_sm(9, message()), 0) == [Noticed(Notice.OUT_OF_STATE, "deliver_sm")]
-    assert taken(session) == [Pdu(int(Command.DELIVER_SM_RESP), int(Status.ESME_RINVBNDSTS), 9, b"\0")]
+    assert taken(session) == [Pdu(int(Command.DELIVER_SM_RESP), int(Status.ESME_RSYSERR), 9, b"\0")]
 
 
 def test_leaving_unbinds_and_ends_with_the_answer_or_without_one() -> None:
@@ -280,7 +280,7 @@ def test_one_too_many_is_told_to_come_later() -> None:
     for _ in range(CHOSEN.most_unanswered):
         delivery_of(session)
     assert session.receive(pdu.deliver_sm(9, message()), 0) == [Noticed(Notice.REFUSED_BUSY, "deliver_sm")]
-    assert taken(session) == [Pdu(int(Command.DELIVER_SM_RESP), int(Status.ESME_RX_T_APPN), 9, b"\0")]
+    assert taken(session) == [Pdu(int(Command.DELIVER_SM_RESP), int(Status.ESME_RSYSERR), 9, b"\0")]
 
 
 def test_draining_takes_nothing_new_and_ends_what_is_under_way() -> None:
@@ -292,7 +292,7 @@ def test_draining_takes_nothing_new_and_ends_what_is_under_way() -> None:
     with pytest.raises(NoRoom):
         session.submit(message(), "new", 0)
     assert session.receive(pdu.deliver_sm(9, message()), 0) == [Noticed(Notice.OUT_OF_STATE, "deliver_sm")]
-    assert taken(session)[0].status == Status.ESME_RX_T_APPN
+    assert taken(session)[0].status == Status.ESME_RSYSERR
     assert session.receive(pdu.submit_sm_resp(sent.sequence), 0) == [
         Answered("token", Answer(SubmitResult.ACCEPTED), 0)
     ]

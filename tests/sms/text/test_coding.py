@@ -286,6 +286,15 @@ def wide(text: str) -> bytes:
         ("default unknown extension", b"\x1bA", 0, "A"),
         ("default escape at the end", b"5\x1b", 0, "5"),
         ("default with NUL appended", b"5\x00", 0, "5"),
+        *(
+            (f"N, or 一 in UCS2, under {coding:#x}", wide("一"), coding, None)
+            for coding in (0, 1, 3, 4, 0x0F, 0x10, 0xF4)
+        ),
+        ("R, or 刀 in UCS2", wide("刀"), 0, None),
+        ("NUL appended to what is no common character in UCS2", b"T\x00", 0, "T"),
+        ("NUL appended to an odd number of octets", b"TD\x00", 0, "TD"),
+        ("two NULs appended", b"N\x00\x00", 0, "N"),
+        ("一 in UCS2", wide("一"), 8, "一"),
         ("default line break", b"5\n", 0, "5\n"),
         ("default that is GBK", gbk("非常满意"), 0, "非常满意"),
         ("default that is UTF-8", "非常满意".encode(), 0, "非常满意"),
