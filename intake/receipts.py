@@ -71,7 +71,8 @@ class ReceiptFacts:
     reference: int | None
     at: datetime
     sure: bool = True
-    """It says of itself that it is a receipt; else it only reads like one, and counts where it finds its message."""
+    """Nobody but an SMSC writes so; else it only reads like a receipt, and is kept as words too unless it finds its
+    message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +96,8 @@ class Matched:
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """`matched`: receipts that said something new; `words`: places of those that are no receipts after all; `kept`: how
-    many more than before wait for their segment."""
+    """`matched`: receipts that said something new; `words`: places of those that may be no receipts after all; `kept`:
+    how many more than before wait for their segment."""
 
     matched: tuple[Matched, ...]
     kept: int = 0
@@ -122,7 +123,8 @@ class NoteReceipts:
     def _note(self, unit: Unit) -> Noted:
         facts = [_storable(fact) for fact in self.receipts]
         found = _match(unit, facts)
-        kept = [fact for fact, row in zip(facts, found, strict=True) if row is None and fact.sure]
+        # Those that may be words, too: the answer to their submit may be still to come.
+        kept = [fact for fact, row in zip(facts, found, strict=True) if row is None]
         words = frozenset(
             place for place, (fact, row) in enumerate(zip(facts, found, strict=True)) if row is None and not fact.sure
         )

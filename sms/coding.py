@@ -336,8 +336,8 @@ def decode(body: bytes, data_coding: int, *, default: Alphabet = Alphabet.GSM) -
     """The text of a whole message, header taken off and parts joined.
 
     NULs at the end, which some SMSCs append, and byte order marks are no text. A half character at the end, or half a
-    surrogate pair, becomes U+FFFD: it cannot be read, and the rest can. 4E 00 under another coding than UCS2 is 一, or an
-    N (which opts out) with a NUL appended: nobody knows, so it is left undecoded.
+    surrogate pair, becomes U+FFFD: it cannot be read, and the rest can. 4E 00 under another coding than UCS2 is 一, or
+    an N (which opts out) with a NUL appended: nobody knows, so it is left undecoded.
 
     Returns:
         None: it cannot be decoded; keep the bytes.

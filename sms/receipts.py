@@ -6,8 +6,10 @@ Rules kept here, all pure:
   case, with fields missing, with other names, with or without blanks, values with colons and of any length; TLV form
   (receipted_message_id, message_state, network_error_code); both at once; the text in UCS2.
 * Nothing raises. A message marked as a receipt (esm_class) is one, however little it says.
-* A message that is not marked but reads like a receipt, as some SMSCs send them, is `marked=False`. A citizen could
-  write the same; take it as one only if it names a message of ours.
+* A message that is not marked but reads like a receipt, as some SMSCs send them (esm_class 0, or the acknowledgement
+  types 0x08, 0x10, 0x18), is `marked=False`. With an id, a state and a date or a count, or with the TLVs, it is `sure`
+  all the same: nobody types that. With less a citizen could have written it: the caller keeps it as words, too, unless
+  it names a message of ours.
 * What the code means stands in the table (config/receipts.toml), never here. A vendor's code says more than an error
   number, an error number more than a state.
 * A message id is stored in one form (`stored_id`) and looked for in several (`id_forms`), best first: SMSCs answer in
@@ -75,7 +77,7 @@ class Receipt:
 
     `message_ids`: as the SMSC wrote them, the TLV's first; empty: it named none. `state`, `error`: as written, "" where
     missing. `code` is what `class_` and `reason` (Chinese, for supervisors) rest on. Times: aware, UTC. `marked`: the
-    esm_class says that it is a receipt.
+    esm_class says that it is a receipt; `sure`: it is one, marked or not.
     """
 
     message_ids: tuple[str, ...]
@@ -88,6 +90,7 @@ class Receipt:
     done_at: datetime | None
     user_message_reference: int | None
     marked: bool
+    sure: bool = True
 
 
 # ── dates ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -271,7 +274,8 @@ class ReceiptReader:
         """A deliver_sm or data_sm as a receipt; None: it is a message, not a receipt."""
         kind = esm_class & _TYPE
         marked = kind in (_RECEIPT, _INTERMEDIATE)
-        if not marked and (kind or not (_looks_like_one(body) or _speaks_of_one(tlvs))):
+        sure = marked or _speaks_of_one(tlvs)
+        if not sure and not _looks_like_one(body):
             return None
         if esm_class & ESM_UDHI:
             _, body, _ = read_udh(body)
@@ -279,12 +283,15 @@ class ReceiptReader:
         match = _ORDINARY.match(text)
         if match is not None:
             own_id, submit, done, state, error = match.groups()
+            sure = True
         else:
             fields = _fields(text)
             own_id, state, error = fields.get("id", ""), fields.get("stat", ""), fields.get("err", "")
             submit, done = fields.get("submit", ""), fields.get("done", "")
-            if not marked and not _speaks_of_one(tlvs) and not (own_id and state and len(fields) >= 3):
-                return None
+            if not sure:
+                if not (own_id and state and len(fields) >= 3):
+                    return None
+                sure = not _DATES_AND_COUNTS.isdisjoint(fields)
         ids = (own_id[:_LONGEST],) if own_id else ()
         reference: int | None = None
         network = tlv_state = ""
@@ -312,6 +319,7 @@ class ReceiptReader:
             read_date(done, zone) if done else None,
             reference,
             marked,
+            sure,
         )
 
     def _class(self, state: str, error: str, network: str, tlv_state: str) -> tuple[ReceiptClass, str, str]:
@@ -358,6 +366,9 @@ class ReceiptReader:
 
 
 _LETTERS = {"unicom": "SGIP", "telecom": "SMGP"}
+
+
+_DATES_AND_COUNTS = frozenset({"sub", "dlvrd", "submit", "done"})
 
 
 def _looks_like_one(body: bytes) -> bool:

@@ -310,7 +310,7 @@ class Sender:
 
     def receipt(self, link: Link, delivery: Delivery, facts: ReceiptFacts) -> None:
         """A receipt came: stored in this turn, answered when it is. One that is not sure to be a receipt and finds no
-        message is a citizen's words."""
+        message is stored as a citizen's words, too."""
         self._receipts.append((link, delivery, facts))
         if len(self._receipts) >= CLAIM:
             self._store_receipts()

@@ -266,7 +266,7 @@ class SmsServer:
             self.sender.receipt(link, delivery, self._facts(line, delivery, receipt))
 
     def _words(self, link: Link, delivery: Delivery) -> None:
-        """What only read like a receipt: a citizen wrote it."""
+        """What only read like a receipt and names no message of ours: a citizen may have written it."""
         self.inbox.take(link, delivery)
 
     def _facts(self, line: _Line, delivery: Delivery, receipt: Receipt) -> ReceiptFacts:
@@ -287,7 +287,7 @@ class SmsServer:
             our_number="" if code is None else (line.settings.service_number or "") + code,
             reference=receipt.user_message_reference,
             at=self._clock.now(),
-            sure=receipt.marked,
+            sure=receipt.sure,
         )
 
     def _code(self, line: _Line, address: str) -> str | None:

@@ -167,8 +167,9 @@ def test_both_forms_at_once() -> None:
         (0, b"1", {}),
         (0, b"id:1 is what my paper says", {}),
         (0, b"", {}),
-        (0x08, ORDINARY, {}),
-        (0x10, ORDINARY, {}),
+        (0x08, b"1", {}),
+        (0x10, "5，没人管".encode("utf-16-be"), {}),
+        (0x08, b"", {}),
         (0, b"", {TLV_MESSAGE_STATE: b"\x02"}),
     ],
 )
@@ -179,7 +180,28 @@ def test_what_is_no_receipt(esm: int, body: bytes, tlvs: dict[int, bytes]) -> No
 @pytest.mark.parametrize("body", [ORDINARY, ORDINARY.decode().encode("utf-16-be"), ORDINARY.upper()])
 def test_a_receipt_that_is_not_marked_says_so(body: bytes) -> None:
     receipt = read(body, esm=0)
-    assert (receipt.marked, receipt.message_ids) == (False, ("0123456789",))
+    assert (receipt.marked, receipt.sure, receipt.message_ids) == (False, True, ("0123456789",))
+
+
+@pytest.mark.parametrize("esm", [0x00, 0x08, 0x10, 0x18, 0x0C, 0x3C, 0x40])
+@pytest.mark.parametrize(
+    ("body", "sure"),
+    [
+        (ORDINARY, True),
+        ("id:7 stat:DELIVRD err:000 done date:2611221731", True),
+        ("id:7 sub:001 stat:DELIVRD", True),
+        ("id:7 stat:DELIVRD err:000", False),
+        ("id:7 stat:DELIVRD text:", False),
+    ],
+)
+def test_without_a_mark_a_date_or_a_count_makes_it_sure(esm: int, body: bytes | str, sure: bool) -> None:
+    receipt = read(body, esm=esm)
+    assert (receipt.marked, receipt.sure, receipt.class_) == (False, sure, ReceiptClass.DELIVERED)
+
+
+def test_what_is_marked_is_sure_however_little_it_says() -> None:
+    assert read(b"").sure
+    assert read(b"", {TLV_RECEIPTED_MESSAGE_ID: b"7\0", TLV_MESSAGE_STATE: b"\x02"}, esm=0).sure
 
 
 def test_tlvs_without_a_mark_are_a_receipt() -> None:
