@@ -222,6 +222,8 @@ class Link:
         self._wanted = False
         """The owner has found no room, and is told once there is."""
         self._room_timer: Timer | None = None
+        self.trouble = ""
+        """The status by which the SMSC tells of trouble of its own, again and again; "" while it takes what it gets."""
         self._in_trouble = 0
         """Submits that met the SMSC's own trouble, since it accepted one."""
         self._quiet: Deferred[None] | None = None
@@ -380,7 +382,7 @@ class Link:
                 self.statistics.status(self.statistics.statuses, status)
                 self._refused(leg, result, status, submitted_at)
             elif result is SubmitResult.ACCEPTED:
-                self._in_trouble = 0
+                self._in_trouble, self.trouble = 0, ""
             try:
                 self._events.answered(self, token, answer)
             except Exception:  # noqa: BLE001 (the owner's fault must not cost the link its other messages)
@@ -419,6 +421,7 @@ class Link:
         elif refusal(status) is Refusal.FOR_NOW:
             self._in_trouble += 1
             if self._in_trouble >= SLOW_AFTER:
+                self.trouble = status_name(status)
                 self._slow(submitted_at, status)
         elif status == _NOT_BOUND and self.state is LinkState.UP:
             leg.bind_anew("the SMSC does not know of our bind any more")
@@ -457,6 +460,7 @@ class Link:
         if self.state is LinkState.CONNECTING and all(leg.session.state is State.BOUND for leg in self._legs):
             self.state = LinkState.UP
             self.problem = ""
+            self._in_trouble, self.trouble = 0, ""
             self._wanted = False
             self._log.info("link up")
             self._tell(self._events.up)

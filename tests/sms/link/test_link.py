@@ -318,18 +318,19 @@ async def test_an_smsc_in_trouble_slows_the_link_once_it_refuses_several_running
         await at.up()
         for statuses in ([8, 8, 0], [8, 0x45, 8]):
             for status in statuses:
-                assert not at.link.slowed
+                assert (at.link.slowed, at.link.trouble) == (False, "")
                 smsc.submit_status = status
                 at.owner.answers.clear()
                 at.link.submit(MESSAGE, status)
                 await at.owner.waits.until(lambda: len(at.owner.answers) == 1)
-        assert at.link.slowed
+        assert (at.link.slowed, at.link.trouble) == (True, "ESME_RSYSERR")
         assert (at.link.statistics.slowdowns, at.link.room()) == (1, 0)
         smsc.submit_status = 0
         await at.owner.waits.until(lambda: at.owner.rooms == 1)
         at.link.submit(MESSAGE, "again")
         await at.owner.waits.until(lambda: len(at.owner.answers) == 2)
         assert at.owner.answers[-1][1].result is ACCEPTED
+        assert at.link.trouble == ""
 
 
 @pytest.mark.parametrize("bind", ["transceiver", "pair"])
