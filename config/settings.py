@@ -334,6 +334,7 @@ class SmsSection(Section):
     answer_within: Annotated[Duration, between("1s", "24h")] = timedelta(minutes=10)
     conversation: Annotated[Duration, between("1m", "30d")] = timedelta(hours=24)
     blocked_pause: Annotated[Duration, between("1s", "24h")] = timedelta(minutes=30)
+    rest_after: Annotated[int, Field(ge=2, le=10_000)] = 10
     stop_grace: Annotated[Duration, between("0s", "10m")] = timedelta(seconds=10)
     links: tuple[SmsLink, ...] = ()
 

@@ -27,7 +27,7 @@ from console.outbox import IS_DEAD, MOST, Count, OutboxView, outbox_count, owned
 from console.viewer import ConsoleRole, Viewer, visible, wholly_visible
 from intake.conversation import Heard
 from intake.deadlines import DeadlineRules
-from intake.inbound import INCOMPLETE
+from intake.inbound import NO_LEVEL
 from intake.manners import SendingRules
 from intake.queue_work import Person, forget_owners
 from intake.replies import TakingRules
@@ -677,7 +677,7 @@ def read_reply(connection: Connection, keyring: Keyring, viewer: Viewer, reply_i
         code=row.code,
         text=mask_words(row.text),
         plain=row.text,
-        incomplete=row.reason == INCOMPLETE,
+        incomplete=row.reason in NO_LEVEL,
         read_as=Satisfaction(row.satisfaction) if row.satisfaction is not None else None,
         why=row.why,
         outcome=row.outcome,

@@ -72,8 +72,8 @@ class Outcome:
 class GivenBack:
     """A message that a link was given and did not send, or not all of.
 
-    `not_before` None: the link had no time for it, it goes back to its old place and the try does not count. Else the
-    SMSC refused it for now, for `reason`; the try counts.
+    `not_before` None: the link had no time for it, it goes back to its old place. Else the SMSC refused it with the
+    status `reason`, which says nothing against the message, and it goes no sooner. Neither counts as a try.
     """
 
     message_id: str
@@ -191,8 +191,22 @@ class StoreAnswers:
 # ── given back ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+_REFUSED_FOR = timedelta(hours=24)
+_LAST_MINUTE = timedelta(minutes=1)
+
+
+def _again_at(wanted: datetime, not_after: datetime | None, now: datetime) -> datetime:
+    """When a refused message goes again: half of its time away at most. In its last minute it is left until
+    its time is over, and `SettleMessages` says that it is too late."""
+    if not_after is None:
+        return wanted
+    left = not_after - now
+    return not_after if left < _LAST_MINUTE else min(wanted, now + left / 2)
+
+
 def _put_back(unit: Unit, given_back: Sequence[GivenBack], owner: str, now: datetime) -> None:
-    """Messages that go back to the queue. One that the SMSC refused TRIES times fails."""
+    """Messages that go back to the queue. One for which it is too late by then goes a last time before; one that would
+    never be too late fails `_REFUSED_FOR` after it was queued."""
     if not given_back:
         return
     by_id = {one.message_id: one for one in given_back}
@@ -210,16 +224,18 @@ def _put_back(unit: Unit, given_back: Sequence[GivenBack], owner: str, now: date
     )
     for row in rows:
         given = by_id[row.id]
-        counts = given.not_before is not None
-        if counts and row.tries >= TRIES:
-            failed.append((row.id, MessageState.FAILED.value, given.reason or "refused", None, now))
-            continue
+        when = row.not_before
+        if given.not_before is not None:
+            if row.not_after is None and now >= row.created_at + _REFUSED_FOR:
+                failed.append((row.id, MessageState.FAILED.value, given.reason or "refused", None, now))
+                continue
+            when = _again_at(given.not_before, row.not_after, now)
         never_sent = row.tries <= 1 and not row.sent
         back.append(
             (
                 row.id,
-                given.not_before or row.not_before,
-                row.tries if counts else row.tries - 1,
+                when,
+                row.tries - 1,
                 None if never_sent else row.handed_at,
                 now,
             )
@@ -255,6 +271,7 @@ _OF_OWNER = Read(
         messages.c.not_before,
         messages.c.not_after,
         messages.c.handed_at,
+        messages.c.created_at,
         messages.c.invitation_id,
         exists()
         .where(

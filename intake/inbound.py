@@ -7,10 +7,15 @@ Rules kept here (docs/data-model.md, `messages` and `parts`):
    the SMSC. Which responses are known is in the memory of the process that gave them (`confirmed`); what another
    process or an earlier life stored counts as not known.
 2. Parts of a long message find each other by a keyed hash of what they have in common, in any order, over restarts and
-   several processes. A part that is there already is not stored twice.
+   several processes. A part that is there already, byte for byte, is not stored twice.
 3. A message is `unread` once it is whole, or once its time is over (`HandOnPartial`; its `reason` says incomplete). A
    part that comes later still is stored with it and makes no second message.
-4. Two processes that get parts of one message, or one PDU twice, wait for one another (an advisory lock of PostgreSQL
+4. A part with other bytes than the one of its number is of another message: handsets and gateways use a reference
+   again, constantly the same one even. The message that waited is handed on as it is, and the part begins the next.
+   From there on nobody can tell whose the parts to come are: the next message is `mixed`, and no level is read from it.
+5. A late part may have been the first to come of such a next message. Where that does not become whole in its time
+   without it, and would with it, it gets it, and is `mixed`.
+6. Two processes that get parts of one message, or one PDU twice, wait for one another (an advisory lock of PostgreSQL
    for the length of a group; on SQLite there is one writer).
 
 Nothing here looks into a text: that comes after, from what is stored (intake/replies.py).
@@ -24,17 +29,21 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, ClassVar, NamedTuple
 
-from sqlalchemy import bindparam, select, text, update
+from sqlalchemy import bindparam, case, select, text, update
 
 from intake.outgoing import StoredNumber
 from models.door import Bulk, Many, Priority, Unit
 from models.tables import messages, parts
 from models.terms import MessageKind, MessageState
 
-__all__ = ["INCOMPLETE", "HandOnPartial", "Kept", "NewPart", "Received", "StoreInbound"]
+__all__ = ["INCOMPLETE", "MIXED", "NO_LEVEL", "HandOnPartial", "Kept", "NewPart", "Received", "StoreInbound"]
 
 INCOMPLETE = "incomplete"
 """`messages.reason` of a long message that was handed on without all of its parts."""
+MIXED = "mixed"
+"""`messages.reason` of a long message some of whose parts may be another's (rules 4 and 5)."""
+NO_LEVEL = frozenset({INCOMPLETE, MIXED})
+"""Reasons with which a message is shown and no level is read from it: who knows what the citizen had written."""
 LATE_PART = timedelta(hours=24)
 """So long after its first part a message handed on incomplete still takes a part; then the reference is another's."""
 _NOBODY = frozenset[str]()
@@ -90,6 +99,7 @@ _MESSAGES = Bulk(
         "direction",
         "kind",
         "state",
+        "reason",
         "number_kind",
         "number_sealed",
         "number_hash",
@@ -117,7 +127,15 @@ _SAME = select(parts.c.fingerprint, parts.c.id, parts.c.message_id, parts.c.rece
 _ASSEMBLING = select(messages.c.id, messages.c.assembly_key, messages.c.state, messages.c.created_at).where(
     messages.c.assembly_key.in_(bindparam("keys", expanding=True)), messages.c.assembly_key.is_not(None)
 )
-_NUMBERS = select(parts.c.message_id, parts.c.number).where(parts.c.message_id.in_(bindparam("ids", expanding=True)))
+_HAND_ON = Many(
+    update(messages)
+    .where(messages.c.id == bindparam("message"), messages.c.state == MessageState.PARTIAL.value)
+    .values(state=MessageState.UNREAD.value, reason=INCOMPLETE, changed_at=bindparam("at")),
+    ("message", "at"),
+)
+_NUMBERS = select(parts.c.message_id, parts.c.number, parts.c.fingerprint).where(
+    parts.c.message_id.in_(bindparam("ids", expanding=True))
+)
 _LOCKS = text("SELECT pg_advisory_xact_lock(key) FROM unnest(CAST(:keys AS bigint[])) AS key")
 
 
@@ -128,7 +146,8 @@ class _Assembling:
     id: str
     partial: bool
     created_at: datetime
-    numbers: set[int] = field(default_factory=set)
+    numbers: dict[int, bytes] = field(default_factory=dict)
+    """The parts that are there, each with its fingerprint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +179,12 @@ class _Group:
         self._messages: list[tuple[Any, ...]] = []
         self._parts: list[tuple[Any, ...]] = []
         self._whole: list[tuple[str, datetime]] = []
+        self._handed_on: list[tuple[str, datetime]] = []
         self.results = [self._keep(command) for command in commands]
         unit.insert(_MESSAGES, self._messages)
         unit.insert(_PARTS, self._parts)
         unit.many(_WHOLE, self._whole)
+        unit.many(_HAND_ON, self._handed_on)
 
     @staticmethod
     def _load_same(unit: Unit, commands: Sequence[StoreInbound]) -> dict[bytes, list[tuple[str, str, datetime]]]:
@@ -183,7 +204,7 @@ class _Group:
             found.setdefault(row.assembly_key, []).append(one)
         if by_id:
             for row in unit.execute(_NUMBERS, {"ids": list(by_id)}):
-                by_id[row.message_id].numbers.add(row.number)
+                by_id[row.message_id].numbers[row.number] = row.fingerprint
         return found
 
     def _keep(self, command: StoreInbound) -> Received:
@@ -219,30 +240,41 @@ class _Group:
             self._begin(part, MessageState.UNREAD)
             return Kept.WHOLE, part.message_id
         known = self._assembling.setdefault(part.assembly_key, [])
+        waiting = next((one for one in known if one.partial), None)  # there is one at most
+        if waiting is not None and part.number in waiting.numbers:
+            if waiting.numbers[part.number] == part.fingerprint:
+                return Kept.REPEAT, waiting.id
+            waiting.partial = False
+            self._handed_on.append((waiting.id, part.received_at))
+            return self._begin_long(part, MIXED)
+        if waiting is not None:
+            waiting.numbers[part.number] = part.fingerprint
+            if len(waiting.numbers) < part.total:
+                return Kept.PARTIAL, waiting.id
+            known.remove(waiting)
+            self._whole.append((waiting.id, part.received_at))
+            return Kept.WHOLE, waiting.id
         for one in known:
-            if one.partial and part.number in one.numbers:
-                return Kept.REPEAT, one.id  # a part twice, with other bytes even: the first one counts
-        for one in sorted(known, key=lambda one: not one.partial):  # one that still waits comes first
-            if one.partial or (part.number not in one.numbers and part.received_at - one.created_at < LATE_PART):
-                one.numbers.add(part.number)
-                if not one.partial:
-                    return Kept.LATE, one.id
-                if len(one.numbers) < part.total:
-                    return Kept.PARTIAL, one.id
-                known.remove(one)
-                self._whole.append((one.id, part.received_at))
-                return Kept.WHOLE, one.id
-        known.append(_Assembling(part.message_id, True, part.received_at, {part.number}))
-        self._begin(part, MessageState.PARTIAL)
+            if part.number not in one.numbers and part.received_at - one.created_at < LATE_PART:
+                one.numbers[part.number] = part.fingerprint
+                return Kept.LATE, one.id
+        return self._begin_long(part)
+
+    def _begin_long(self, part: NewPart, reason: str | None = None) -> tuple[Kept, str]:
+        assert part.assembly_key is not None
+        begun = _Assembling(part.message_id, True, part.received_at, {part.number: part.fingerprint})
+        self._assembling[part.assembly_key].append(begun)
+        self._begin(part, MessageState.PARTIAL, reason)
         return Kept.PARTIAL, part.message_id
 
-    def _begin(self, part: NewPart, state: MessageState) -> None:
+    def _begin(self, part: NewPart, state: MessageState, reason: str | None = None) -> None:
         self._messages.append(
             (
                 part.message_id,
                 "in",
                 MessageKind.REPLY.value,
                 state.value,
+                reason,
                 *part.sender,
                 part.link,
                 part.our_number,
@@ -256,7 +288,7 @@ class _Group:
 
 
 def _lock(unit: Unit, hashes: Iterable[bytes]) -> None:
-    """Rule 4; in one order everywhere, so that two groups cannot wait for each other."""
+    """Rule 6; in one order everywhere, so that two groups cannot wait for each other."""
     keys = sorted({int.from_bytes(value[:8], "big", signed=True) for value in hashes})
     unit.execute(_LOCKS, {"keys": keys})
 
@@ -265,7 +297,8 @@ def _lock(unit: Unit, hashes: Iterable[bytes]) -> None:
 class HandOnPartial:
     """A sweep: long messages whose parts did not all come in time are handed on as they are. Result: their ids.
 
-    It also forgets the keys of those handed on so long ago that no part of theirs comes any more.
+    Rule 5 is kept here: by then it is known which did not become whole. It also forgets the keys of those handed on so
+    long ago that no part of theirs comes any more.
     """
 
     now: datetime
@@ -278,24 +311,28 @@ class HandOnPartial:
         return [command._hand_on(unit) for command in commands]
 
     def _hand_on(self, unit: Unit) -> list[str]:
-        found = list(
-            unit.execute(
-                select(messages.c.id)
-                .where(
-                    messages.c.assembly_key.is_not(None),
-                    messages.c.state == MessageState.PARTIAL.value,
-                    messages.c.created_at <= self.now - self.wait,
-                )
-                .order_by(messages.c.id)
-                .limit(self.limit)
-                .with_for_update(skip_locked=True)
-            ).scalars()
-        )
+        rows = unit.execute(
+            select(messages.c.id, messages.c.assembly_key, messages.c.total, messages.c.created_at)
+            .where(
+                messages.c.assembly_key.is_not(None),
+                messages.c.state == MessageState.PARTIAL.value,
+                messages.c.created_at <= self.now - self.wait,
+            )
+            .order_by(messages.c.id)
+            .limit(self.limit)
+            .with_for_update(skip_locked=True)
+        ).all()
+        found = [row.id for row in rows]
         if found:
+            whole = self._with_late_parts(unit, rows)
             unit.execute(
                 update(messages)
                 .where(messages.c.id.in_(found))
-                .values(state=MessageState.UNREAD.value, reason=INCOMPLETE, changed_at=self.now)
+                .values(
+                    state=MessageState.UNREAD.value,
+                    reason=case((messages.c.id.in_(whole), MIXED), else_=INCOMPLETE) if whole else INCOMPLETE,
+                    changed_at=self.now,
+                )
             )
         unit.execute(
             update(messages)
@@ -307,3 +344,41 @@ class HandOnPartial:
             .values(assembly_key=None)
         )
         return found
+
+    def _with_late_parts(self, unit: Unit, rows: Sequence[Any]) -> list[str]:
+        """Gives messages the late parts that make them whole (rule 5). Result: which ones are."""
+        there: dict[str, set[int]] = {row.id: set() for row in rows}
+        for part in unit.execute(_NUMBERS, {"ids": list(there)}):
+            there[part.message_id].add(part.number)
+        late: dict[bytes, list[Any]] = {}
+        keys = list({row.assembly_key for row in rows})
+        since = min(row.created_at for row in rows) - self.wait
+        for part in unit.execute(_LATE, {"keys": keys, "since": since}):
+            if part.received_at >= part.created_at + self.wait:
+                late.setdefault(part.assembly_key, []).append(part)
+        whole = []
+        for row in rows:
+            before = row.created_at - self.wait
+            fitting = {  # of two with one number the last: they come in the order of coming
+                part.number: part.id
+                for part in late.get(row.assembly_key, ())
+                if part.number not in there[row.id] and before <= part.received_at <= row.created_at
+            }
+            if len(there[row.id]) + len(fitting) == row.total:
+                unit.execute(update(parts).where(parts.c.id.in_(fitting.values())).values(message_id=row.id))
+                whole.append(row.id)
+        return whole
+
+
+_LATE = (
+    select(parts.c.id, parts.c.number, parts.c.received_at, messages.c.assembly_key, messages.c.created_at)
+    .select_from(parts)
+    .join(messages, messages.c.id == parts.c.message_id)
+    .where(
+        messages.c.assembly_key.in_(bindparam("keys", expanding=True)),
+        messages.c.assembly_key.is_not(None),
+        messages.c.state != MessageState.PARTIAL.value,
+        parts.c.received_at >= bindparam("since"),
+    )
+    .order_by(parts.c.received_at, parts.c.id)
+)

@@ -50,7 +50,8 @@ OUR_OWN_ACCORD = frozenset({MessageKind.INVITATION, MessageKind.REMINDER, Messag
 ASKS = frozenset({MessageKind.INVITATION.value, MessageKind.REMINDER.value})
 """Kinds whose failure makes their invitation `undelivered`."""
 TRIES = 2
-"""How often a message is handed to a link at most, throttled tries apart."""
+"""How often a message is handed to a link at most, those apart that the SMSC was too busy for or refused for no reason
+of the message."""
 
 
 class StoredNumber(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import bindparam, func, select
 
 from intake.conversation import GivenCode, which_invitation
-from intake.inbound import INCOMPLETE
+from intake.inbound import NO_LEVEL
 from models.tables import UtcTime, codes, invitations, messages, parts
 from models.terms import InvitationState, MessageState
 
@@ -39,7 +39,8 @@ class StoredPart:
 class Unread:
     """A reply to be read. `key_map`: of the invitation it seems to mean; None: of none, any map will do.
 
-    `sender`: the same for all replies of one number; `incomplete`: parts of it never came.
+    `sender`: the same for all replies of one number; `incomplete`: parts of it never came, or
+    may be another's.
     """
 
     message_id: str
@@ -104,7 +105,7 @@ def load_unread(
                 identity,
                 row.number_hash,
                 row.link or "",
-                row.reason == INCOMPLETE,
+                row.reason in NO_LEVEL,
                 key_map,
                 tuple(bodies.get(identity, ())),
             )

@@ -106,7 +106,12 @@ class Database:
             self.write_engine = self._sqlite_engine(writes=True)
             self.read_engine = self._sqlite_engine(writes=False)
         else:
-            options: dict[str, Any] = {"connect_args": dict(_POSTGRES), "pool_pre_ping": True}
+            # What was to be stored stands in no error: a traceback shows those.
+            options: dict[str, Any] = {
+                "connect_args": dict(_POSTGRES),
+                "pool_pre_ping": True,
+                "hide_parameters": True,
+            }
             self.write_engine = create_engine(url, pool_size=1, max_overflow=1, **options)
             self.read_engine = create_engine(url, pool_size=readers, max_overflow=0, **options)
 
@@ -117,6 +122,7 @@ class Database:
             pool_size=1 if writes else self.readers,
             max_overflow=1 if writes else 0,
             connect_args={"check_same_thread": False, "timeout": _GROUP_BUSY_MS / 1000},
+            hide_parameters=True,
         )
 
         @event.listens_for(engine, "connect")

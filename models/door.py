@@ -18,8 +18,11 @@ Rules kept here:
 
 from __future__ import annotations
 
+import os
+import sqlite3
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -35,7 +38,7 @@ from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import OperationalError
 
 from models.database import Database
-from models.errors import CommandFailed, DoorClosed, TransactionLost
+from models.errors import CommandFailed, DoorClosed, StoreError, TransactionLost
 from models.rollups import Deltas
 from models.tables import Id, UtcTime, rollup_days, rollup_hours, rollup_reasons
 
@@ -593,7 +596,39 @@ def _is_busy(error: BaseException) -> bool:
     )
 
 
+_NAMES_NO_VALUE = frozenset({"08", "25", "40", "53", "55", "57", "58"})
+"""Classes of PostgreSQL's errors whose sentence is about connection, transaction, lock, disk or shutdown. Those about
+data (22), constraints (23) or a function's own may quote what was to be stored."""
+
+
 def _short(error: BaseException) -> str:
-    """The kind and first line of an error, without the statement's parameters (they hold what no log may show)."""
+    """The kind of an error, and what helps to find it that can hold no value: a number, a name, a citizen's words.
+
+    A database's sentence where it is about the database; of errors in data the names of table, column and constraint;
+    of any other error its place, for its words may be anything.
+    """
     cause = getattr(error, "orig", None) or error
-    return f"{type(cause).__name__}: {str(cause).splitlines()[0] if str(cause) else ''}"[:200]
+    return f"{type(cause).__name__}{_without_values(cause)}"[:200]
+
+
+def _without_values(cause: BaseException) -> str:
+    if isinstance(cause, StoreError):
+        return f": {cause}"
+    if isinstance(cause, OSError):
+        return f": {cause.strerror}" if cause.strerror else ""
+    if isinstance(cause, sqlite3.OperationalError | sqlite3.IntegrityError):
+        return f": {_first_line(str(cause))}"
+    diag: Any = getattr(cause, "diag", None)
+    if diag is not None and diag.sqlstate is not None:
+        if diag.sqlstate[:2] in _NAMES_NO_VALUE:
+            return f": {_first_line(diag.message_primary or '')} ({diag.sqlstate})"
+        names = [name for name in (diag.table_name, diag.column_name, diag.constraint_name) if name]
+        return f": {' '.join([diag.sqlstate, *names])}"
+    if diag is not None and type(cause).__name__ == "OperationalError":  # there was no answer: the driver's own words
+        return f": {_first_line(str(cause))}"
+    steps = traceback.extract_tb(cause.__traceback__)
+    return f" in {os.path.basename(steps[-1].filename)}, line {steps[-1].lineno}" if steps else ""
+
+
+def _first_line(words: str) -> str:
+    return words.partition("\n")[0]

@@ -115,4 +115,6 @@ def sms_condition(sms: SmsServer) -> Condition:
             told.append(f"link {link.name} rests: {lane.rests_because}")
         elif link.state is not LinkState.UP:
             told.append(f"link {link.name} is not up: {link.problem or link.state.value}")
+        elif link.trouble:
+            told.append(f"link {link.name}: the SMSC refuses what it gets, {link.trouble}; it goes again later")
     return Condition(State.DEGRADED, "; ".join(told)) if told else Condition(State.OK)

@@ -21,6 +21,7 @@ from models.terms import MessageKind, Satisfaction
 from sms.coding import Piece, TextTooLong
 from sms.link import Link, LinkOptions, Submit
 from sms.numbers import link_number, source_address, validity_period
+from sms.refusals import Running
 from sms.routing import SendingHours
 from sms.texts import Signature, TextBook, TextKind
 
@@ -262,11 +263,17 @@ class Outgoing:
     """It has several segments, whether or not all of them go now."""
     kind: str = ""
     """What it is for (MessageKind), for the counts."""
+    lane: Lane | None = None
     failed: str | None = None
     unknown: bool = False
     unsent: bool = False
-    refused: str | None = None
-    """The SMSC refused it for now: by what status."""
+    refused: tuple[datetime, str] | None = None
+    """The SMSC refused it for no reason of its own: when it may go again, by what status."""
+
+    @property
+    def stays(self) -> bool:
+        """It has failed, or was refused: no other segment of it goes out, or not now."""
+        return self.failed is not None or self.refused is not None
 
 
 @dataclass(slots=True)
@@ -286,6 +293,12 @@ class Lane:
     """Its last claim found less than it wanted: nothing is there until something happens (`Sender.wake`)."""
     blocked: set[str] = field(default_factory=set)
     """Messages blocked for their content, one after the other."""
+    running: Running = field(default_factory=Running)
+    """Its refusals with nothing accepted between."""
+    accepted: int = 0
+    """Segments, since the start."""
+    out: int = 0
+    """Messages that were claimed and have not all their answers."""
     rests_until: float | None = None
     rests_because: str = ""
     receipts: int = 0

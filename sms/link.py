@@ -7,7 +7,9 @@ Rules kept here:
 3. A connection that is lost, refused, cut by its peer or never bound comes back after a wait (sms/pace.py), never at
    once. A bind refused for its name or password waits long, since only a person can mend it. Each reason is told once,
    until another takes its place or the link is up.
-4. ESME_RTHROTTLED and ESME_RMSGQFUL slow down the whole link; it recovers by itself.
+4. ESME_RTHROTTLED and ESME_RMSGQFUL slow down the whole link, and so do several refusals running that tell of the
+   SMSC's own trouble (sms/refusals.py); it recovers by itself. ESME_RINVBNDSTS to a submit: the SMSC does not know of
+   our bind any more, so the session is left and bound anew.
 5. What is written in one turn of the reactor goes out together. An SMSC that does not read what we write is not read
    either, and gets no submits, until it does: what is kept for it is bounded.
 6. The TLS certificate must be of an authority trusted (`tls_ca`, else the system's) and of the host's name.
@@ -44,6 +46,7 @@ from zope.interface import implementer
 from models.futures import Timer
 from sms.pace import Backoff, Pace
 from sms.pdu import Status, Submit, UnfitField, bind, status_name
+from sms.refusals import SLOW_AFTER, Refusal, refusal
 from sms.session import (
     Answer,
     Answered,
@@ -95,6 +98,7 @@ _LATER = int(Status.ESME_RSYSERR)
 _NEEDS_A_PERSON = frozenset(
     map(int, (Status.ESME_RINVPASWD, Status.ESME_RINVSYSID, Status.ESME_RINVSYSTYP, Status.ESME_RINVBNDSTS))
 )
+_NOT_BOUND = int(Status.ESME_RINVBNDSTS)
 _BUSY = frozenset({SubmitResult.THROTTLED, SubmitResult.QUEUE_FULL})
 
 
@@ -218,6 +222,10 @@ class Link:
         self._wanted = False
         """The owner has found no room, and is told once there is."""
         self._room_timer: Timer | None = None
+        self.trouble = ""
+        """The status by which the SMSC tells of trouble of its own, again and again; "" while it takes what it gets."""
+        self._in_trouble = 0
+        """Submits that met the SMSC's own trouble, since it accepted one."""
         self._quiet: Deferred[None] | None = None
         """Fires when nothing is under way any more; there while stopping."""
 
@@ -372,8 +380,9 @@ class Link:
             self.statistics.submits[result] += 1
             if status:
                 self.statistics.status(self.statistics.statuses, status)
-                if result in _BUSY:
-                    self._slow(submitted_at, status)
+                self._refused(leg, result, status, submitted_at)
+            elif result is SubmitResult.ACCEPTED:
+                self._in_trouble, self.trouble = 0, ""
             try:
                 self._events.answered(self, token, answer)
             except Exception:  # noqa: BLE001 (the owner's fault must not cost the link its other messages)
@@ -402,6 +411,20 @@ class Link:
             function(self, *args)
         except Exception:  # noqa: BLE001 (as above)
             self._log.exception("a callback of the link's owner failed")
+
+    def _refused(self, leg: _Leg, result: SubmitResult, status: int, submitted_at: float) -> None:
+        """Rule 4."""
+        if result in _BUSY:
+            self._slow(submitted_at, status)
+        elif result is not SubmitResult.REJECTED:
+            return
+        elif refusal(status) is Refusal.FOR_NOW:
+            self._in_trouble += 1
+            if self._in_trouble >= SLOW_AFTER:
+                self.trouble = status_name(status)
+                self._slow(submitted_at, status)
+        elif status == _NOT_BOUND and self.state is LinkState.UP:
+            leg.bind_anew("the SMSC does not know of our bind any more")
 
     def _slow(self, submitted_at: float, status: int) -> None:
         if self._pace.slow(submitted_at, self._seconds()):
@@ -437,6 +460,7 @@ class Link:
         if self.state is LinkState.CONNECTING and all(leg.session.state is State.BOUND for leg in self._legs):
             self.state = LinkState.UP
             self.problem = ""
+            self._in_trouble, self.trouble = 0, ""
             self._wanted = False
             self._log.info("link up")
             self._tell(self._events.up)
@@ -491,6 +515,8 @@ class _Leg:
         self._tick_seconds = min(0.5, min(*times, options.confirm_seconds) / 4)
         self._told: set[Noticed] = set()
         self._reason = ""
+        self._leaving = ""
+        """Why we unbind, where that is not the end."""
         self._hopeless = False
         self._closed: Deferred[None] | None = None
         self.choked = False
@@ -530,6 +556,7 @@ class _Leg:
         """The connection is there (with TLS, the handshake is still to come)."""
         self._wire = wire
         self._reason = ""
+        self._leaving = ""
         self._hopeless = False
         self._bound_at = None
         self._told.clear()
@@ -594,6 +621,12 @@ class _Leg:
         if self._link.state is not LinkState.CONNECTING:
             self.session.drain()
 
+    def bind_anew(self, reason: str) -> None:
+        """Leaves the session; the next one comes after the usual wait."""
+        if self.session.state is State.BOUND:
+            self._leaving = reason
+            self._link.handle(self, self.session.leave(self._seconds()))
+
     def noticed(self, noticed: Noticed) -> None:
         """Logs what should not have come, once a kind and connection: an SMSC may send it a thousand times a second."""
         if noticed not in self._told and len(self._told) < _KINDS_LOGGED:
@@ -611,7 +644,7 @@ class _Leg:
             self._reason = f"bind refused: {status_name(event.status)}"
             self._hopeless = event.status in _NEEDS_A_PERSON
         elif event.end is not End.LOST:
-            self._reason = event.end.value
+            self._reason = self._leaving or event.end.value
         self.flush()
         if self._wire is not None:
             self._wire.close()

@@ -4,7 +4,8 @@ Rules kept here, all pure (parts are stored and timed by the inbox):
 
 * A message is known by link group, source, destination, kind of reference, reference and total. A part with another
   total is of another message: an 8-bit reference comes round soon, and two citizens use the same ones.
-* Parts count once, in any order. Of two different parts with one number the earlier counts, and the number is named.
+* Parts count once, in any order. Of two different parts with one number the earlier counts, and the number is named
+  (intake/inbound.py stores the second of them with another message, so that none is lost).
 * A part that says 0, or more than its total, or contradicts itself is a message of its own.
 * Text is decoded over the joined bytes: phones cut a surrogate pair or a GBK pair in two.
 * After a time limit what is there is handed on: the gaps are marked in the text, `complete` is false.

@@ -12,7 +12,10 @@ Rules kept here:
    the service number. It rests too while `require_approved` finds a text that was not approved.
 6. Answers of one turn of the reactor are stored together and in their order: the next ones wait for these to be stored,
    however often that takes. Receipts of one turn are stored together.
-7. Of a message that has failed by one segment no other goes out any more.
+7. Of a message that has failed, or was refused, by one segment no other goes out any more, or not now.
+8. A refusal that says nothing against the message (sms/refusals.py: the SMSC's own trouble, our set-up) puts it back:
+   it goes again later, waiting twice as long each time, until it is too late for it. `rest_after` refusals for our
+   set-up, or with any other status that is not the SMSC's own trouble, running: the link rests, with an alarm.
 """
 
 from __future__ import annotations
@@ -40,8 +43,9 @@ from sms.lanes import Lane, Outgoing
 from sms.link import Answer, Delivery, Link, LinkState, Submit, SubmitResult
 from sms.pdu import Status, UnfitField, status_name
 from sms.receipts import stored_id
+from sms.refusals import Refusal, Refusals, refusal
 
-__all__ = ["BLOCKED", "HOLD", "Sender", "SenderStatistics"]
+__all__ = ["BLOCKED", "HOLD", "REST_AFTER", "Sender", "SenderStatistics"]
 
 log = structlog.get_logger(__name__)
 
@@ -49,14 +53,11 @@ HOLD = 30.0
 """Seconds that a message the SMSC is too busy for stays with its link."""
 BLOCKED = 10
 """Receipts "blocked", one after the other, that make a link rest."""
+REST_AFTER = 10
+"""Messages refused with one status, one after the other, that make a link rest."""
 CLAIM = 64
 _AGAIN_SECONDS = 1.0
-_REFUSED_FOR_NOW = timedelta(minutes=1)
 _BUSY = frozenset({SubmitResult.THROTTLED, SubmitResult.QUEUE_FULL})
-_FOR_NOW = frozenset(
-    map(int, (Status.ESME_RSYSERR, Status.ESME_RSUBMITFAIL, Status.ESME_RX_T_APPN, Status.ESME_RX_R_APPN))
-)
-"""Statuses that say nothing about the message: it goes again a minute later, once."""
 _SAYS_NOTHING = frozenset({ReceiptClass.INTERMEDIATE, ReceiptClass.UNKNOWN})
 _OK = 0
 _AGAIN = int(Status.ESME_RSYSERR)
@@ -90,6 +91,7 @@ class Sender:
         rules: ReceiptRules,
         unknown_after: timedelta,
         blocked_pause: float,
+        rest_after: int = REST_AFTER,
         words: Callable[[Link, Delivery], None],
         fault: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -101,6 +103,8 @@ class Sender:
         self._rules = rules
         self._unknown_after = unknown_after
         self._blocked_pause = blocked_pause
+        self._rest_after = rest_after
+        self._refusals = Refusals()
         self._words = words
         self._fault = fault
         self.statistics = SenderStatistics()
@@ -158,6 +162,8 @@ class Sender:
         # Enough that the link is never without, not so much that a crash leaves many unknown.
         ahead = min(2 * window, max(1, round(2 * lane.link.rate)))
         wanted = min(CLAIM, ahead - len(lane.queue))
+        if lane.running.is_trial(self._rest_after):  # after a rest: one at a time, until one is accepted
+            wanted = min(wanted, 1 - lane.out)
         if wanted <= 0 or len(lane.queue) > window // 2:
             return
         lane.claiming, lane.claim_again = True, False
@@ -174,8 +180,9 @@ class Sender:
             self._fault("claimed")
         for message in claimed:
             outgoing = Outgoing(
-                message.id, len(message.segments), now, message.number_hash, message.total > 1, message.kind
+                message.id, len(message.segments), now, message.number_hash, message.total > 1, message.kind, lane
             )
+            lane.out += 1
             if not message.segments:
                 self._ended(outgoing)
             for segment in message.segments:
@@ -203,7 +210,7 @@ class Sender:
         while queue and (room := link.room()) > 0:
             while queue and room > 0:
                 outgoing, number, submit = token = queue.popleft()
-                if outgoing.failed is not None or outgoing.since < held_since:
+                if outgoing.stays or outgoing.since < held_since:
                     self._answer(outgoing, number, Fate.NOT_SENT)
                     continue
                 room -= 1
@@ -231,6 +238,8 @@ class Sender:
         result = answer.result
         if result is SubmitResult.ACCEPTED:
             self._fault("answered")
+            lane.accepted += 1
+            lane.running.accepted()
             self._answer(outgoing, number, Fate.ACCEPTED, smsc_id=stored_id(answer.message_id) or None)
         elif result in _BUSY and self._holds(lane, outgoing):
             lane.queue.appendleft(waiting)
@@ -240,18 +249,34 @@ class Sender:
             self._answer(outgoing, number, Fate.NOT_SENT)
         elif result is SubmitResult.UNKNOWN:
             self._answer(outgoing, number, Fate.UNKNOWN)
-        elif answer.status in _FOR_NOW and result is SubmitResult.REJECTED:
-            outgoing.refused = status_name(answer.status)
-            self._answer(outgoing, number, Fate.NOT_SENT, status=answer.status)
         else:
-            reason = status_name(answer.status) if result is SubmitResult.REJECTED else "generic_nack"
-            self._answer(outgoing, number, Fate.FAILED, status=answer.status, reason=reason)
+            self._refused(lane, outgoing, number, answer)
         if not lane.queue:
             self._claim(lane)
 
+    def _refused(self, lane: Lane, outgoing: Outgoing, number: int, answer: Answer) -> None:
+        """The SMSC has refused a segment: what becomes of its message, and of the link."""
+        nacked = answer.result is not SubmitResult.REJECTED
+        reason = "generic_nack" if nacked else status_name(answer.status)
+        kind = Refusal.FINAL if nacked else refusal(answer.status)
+        first = not outgoing.stays  # a message counts once, however many segments it has
+        if kind is Refusal.FINAL or outgoing.failed is not None:
+            self._answer(outgoing, number, Fate.FAILED, status=answer.status, reason=reason)
+        else:
+            if first:
+                wait = self._refusals.refused(outgoing.id, lane.name, lane.accepted)
+                outgoing.refused = None if wait is None else (self._clock.now() + wait, reason)
+            if outgoing.refused is None:
+                self._answer(outgoing, number, Fate.FAILED, status=answer.status, reason=reason)
+            else:
+                self._answer(outgoing, number, Fate.NOT_SENT, status=answer.status)
+        full = first and kind is not Refusal.FOR_NOW and lane.running.refused(reason, self._rest_after)
+        if full and lane.rests_until is None:
+            self.rest(lane, self._blocked_pause, f"{self._rest_after} messages refused with {reason} in a row")
+
     def _holds(self, lane: Lane, outgoing: Outgoing) -> bool:
         """A segment the SMSC was too busy for stays with its link."""
-        if self._stopping or outgoing.failed is not None or self._reactor.seconds() - outgoing.since >= HOLD:
+        if self._stopping or outgoing.stays or self._reactor.seconds() - outgoing.since >= HOLD:
             return False
         return lane.link.state is LinkState.UP and not self._rests(lane)
 
@@ -279,14 +304,16 @@ class Sender:
 
     def _ended(self, outgoing: Outgoing) -> None:
         """Every segment of a message has its answer."""
+        if outgoing.lane is not None:
+            outgoing.lane.out -= 1
         if outgoing.failed is not None:
             self._outcome(outgoing, MessageState.FAILED, reason=outgoing.failed)
             self.statistics.failures[outgoing.failed] += 1
         elif outgoing.unknown:
             self._outcome(outgoing, MessageState.UNKNOWN, settle_at=self._clock.now() + self._unknown_after)
         elif outgoing.unsent:
-            again = None if outgoing.refused is None else self._clock.now() + _REFUSED_FOR_NOW
-            self._back.append(GivenBack(outgoing.id, again, outgoing.refused))
+            again, reason = outgoing.refused or (None, None)
+            self._back.append(GivenBack(outgoing.id, again, reason))
             self.statistics.messages[outgoing.kind, "put_back"] += 1
         else:
             self._outcome(outgoing, MessageState.SENT)
@@ -298,6 +325,7 @@ class Sender:
         self._outcomes.append(
             Outcome(outgoing.id, state, reason, settle_at, outgoing.number_hash, several=outgoing.several)
         )
+        self._refusals.over(outgoing.id)
         self.statistics.messages[outgoing.kind, state.value] += 1
 
     def _take_back(self, lane: Lane) -> None:

@@ -169,6 +169,7 @@ class SmsServer:
             rules=self._rules,
             unknown_after=sms.unknown_after,
             blocked_pause=sms.blocked_pause.total_seconds(),
+            rest_after=sms.rest_after,
             words=self._words,
             fault=fault,
         )

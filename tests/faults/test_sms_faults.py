@@ -152,3 +152,27 @@ def test_a_database_that_another_holds_for_seconds(
     assert found.twice == 0
     assert server.number("SELECT count(*) FROM messages WHERE direction = 'in' AND text LIKE '谢谢%'") == 15
     assert server.running.terminate() == 0
+
+
+@pytest.mark.timeout(300)
+def test_an_smsc_in_trouble_and_a_number_that_is_not_registered_yet(
+    make_sms_server: Callable[..., SmsServer], stage: Stage
+) -> None:
+    """Behind a live bind every submit is refused for a while; each SMS goes a minute later, and none has failed."""
+    server = make_sms_server(sms=('blocked_pause = "1s"',))
+    server.start()
+    posted = [case(number) for number in stage.numbers(20)]
+    stage.smsc.plan(
+        {"kind": "status", "status": 0x04, "times": 1},  # it has forgotten the bind
+        {"kind": "status", "status": 0x08, "times": 5},
+        {"kind": "status", "status": 0x0A, "times": 12},
+    )
+    assert server.post(posted) == [201] * 20
+    settled(server, stage.smsc, rated=20, seconds=150)
+    assert stage.smsc.state()["plan"] == []
+    said = "".join(server.running.lines)
+    assert "10 messages refused with ESME_RINVSRCADR in a row" in said
+    assert "the SMSC does not know of our bind any more" in said
+    found = assert_whole(server, stage, posted, again=False)
+    assert (found.twice, found.given_up) == (0, 0)
+    assert server.running.terminate() == 0

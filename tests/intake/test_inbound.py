@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from intake.inbound import INCOMPLETE, LATE_PART, HandOnPartial, Kept, NewPart, Received, StoreInbound
+from intake.inbound import INCOMPLETE, LATE_PART, MIXED, HandOnPartial, Kept, NewPart, Received, StoreInbound
 from models.clock import TurnedClock
 from models.database import Database
 from models.door import Door, Unit
@@ -29,8 +29,9 @@ def again(part: NewPart, **more: Any) -> NewPart:
     return part._replace(id=new_id(), message_id=new_id(), **more)
 
 
-def long(record: Replying, number: int, total: int = 3, key: bytes = KEY, **more: Any) -> NewPart:
-    return record.part(f"part {number}", number=number, total=total, assembly_key=key, **more)
+def long(record: Replying, number: int, total: int = 3, key: bytes = KEY, *, of: str = "", **more: Any) -> NewPart:
+    """Part of a long message; `of` another one, its bytes are others."""
+    return record.part(f"part {number}{of}", number=number, total=total, assembly_key=key, **more)
 
 
 def test_a_message_is_stored_with_its_bytes_and_without_a_number_in_clear(record: Replying, keyring: Keyring) -> None:
@@ -176,10 +177,114 @@ def test_a_part_twice_counts_once(record: Replying) -> None:
     record.receive(first)
     assert record.receive(again(first)).kept is Kept.REPEAT
     assert record.receive(again(first), confirmed=frozenset({first.id})).kept is Kept.REPEAT
-    assert record.receive(long(record, 1, body=b"other bytes")).kept is Kept.REPEAT
     record.receive(long(record, 2))
     assert record.receive(long(record, 3)).kept is Kept.WHOLE
     assert len(record.rows(parts)) == 3
+
+
+# ── one reference, two messages ───────────────────────────────────────────────────────────────────────────────────────
+
+A, B = "", " of b"
+Shown = tuple[str | None, list[tuple[int, str]]]
+TWO_MESSAGES: list[tuple[str, list[tuple[int, str]], list[Kept], list[Shown]]] = [
+    # parts as they come, of messages a and b of two parts; what becomes of each; what is shown: reason and parts
+    (
+        "the second part of the first is lost",
+        [(1, A), (1, B), (2, B)],
+        [Kept.PARTIAL, Kept.PARTIAL, Kept.WHOLE],
+        [(INCOMPLETE, [(1, A)]), (MIXED, [(1, B), (2, B)])],
+    ),
+    (
+        "both are under way, one after the other",
+        [(1, A), (1, B), (2, A), (2, B)],
+        [Kept.PARTIAL, Kept.PARTIAL, Kept.WHOLE, Kept.LATE],
+        [(INCOMPLETE, [(1, A), (2, B)]), (MIXED, [(1, B), (2, A)])],
+    ),
+    (
+        "thrice the same number",
+        [(1, A), (1, B), (1, " of c"), (2, " of c")],
+        [Kept.PARTIAL, Kept.PARTIAL, Kept.PARTIAL, Kept.WHOLE],
+        [(INCOMPLETE, [(1, A)]), (INCOMPLETE, [(1, B)]), (MIXED, [(1, " of c"), (2, " of c")])],
+    ),
+]
+
+
+@pytest.mark.parametrize("grouped", [False, True], ids=["one by one", "in one group"])
+@pytest.mark.parametrize(
+    ("came", "kept", "shown"), [row[1:] for row in TWO_MESSAGES], ids=[row[0] for row in TWO_MESSAGES]
+)
+def test_a_part_with_other_bytes_is_stored_and_begins_another_message(
+    record: Replying,
+    door: Door,
+    clock: TurnedClock,
+    came: list[tuple[int, str]],
+    kept: list[Kept],
+    shown: list[Shown],
+    grouped: bool,
+) -> None:
+    new = []
+    for number, of in came:
+        new.append(long(record, number, 2, of=of))
+        clock.turn(timedelta(seconds=1))
+    results = _in_one_group(door, new) if grouped else [record.receive(part) for part in new]
+    assert [one.kept for one in results] == kept
+    assert len(record.rows(parts)) == len(came), "every one that is acknowledged is stored"
+    names = {bytes(long(record, number, 2, of=of).body): (number, of) for number, of in came}
+    rows = sorted(record.rows(messages), key=lambda row: row.created_at)
+    assert [
+        (row.reason, sorted(names[part.body] for part in record.rows(parts, message_id=row.id))) for row in rows
+    ] == shown
+    assert {row.state for row in rows} == {"unread"}
+
+
+def test_a_clean_message_after_mixed_ones_is_no_mixed_one(record: Replying) -> None:
+    for number, of in [(1, A), (1, B), (2, B)]:
+        record.receive(long(record, number, 2, of=of))
+    after = [record.receive(long(record, number, 2, of=" of c")) for number in (1, 2)]
+    assert [one.kept for one in after] == [Kept.PARTIAL, Kept.WHOLE]
+    assert record.one(messages, id=after[1].message_id).reason is None
+
+
+def test_a_reference_used_again_while_its_first_part_came_last(
+    record: Replying, door: Door, clock: TurnedClock
+) -> None:
+    """Its second part was taken for the late one of the message before; at the end of its time it gets it back."""
+    before = record.receive(long(record, 1, 2)).message_id
+    clock.turn(ASSEMBLY)
+    door.submit(HandOnPartial(clock.now(), ASSEMBLY)).result(WAIT)
+    clock.turn(timedelta(hours=1))
+    assert record.receive(long(record, 2, 2, of=B)) == Received(Kept.LATE, before)
+    clock.turn(timedelta(seconds=1))
+    began = record.receive(long(record, 1, 2, of=B)).message_id
+    clock.turn(ASSEMBLY)
+    assert door.submit(HandOnPartial(clock.now(), ASSEMBLY)).result(WAIT) == [began]
+    message = record.one(messages, id=began)
+    assert (message.state, message.reason) == ("unread", MIXED), "perhaps it was the late one: no level is read"
+    assert [row.number for row in record.rows(parts, message_id=before)] == [1]
+    assert sorted(row.number for row in record.rows(parts, message_id=began)) == [1, 2]
+
+
+OTHERS: list[tuple[str, int, timedelta]] = [
+    # total; how long before the next message's first part the late one came
+    ("too long before", 2, ASSEMBLY + timedelta(seconds=1)),
+    ("not all that lacks", 3, timedelta(seconds=1)),
+]
+
+
+@pytest.mark.parametrize(("total", "between"), [row[1:] for row in OTHERS], ids=[row[0] for row in OTHERS])
+def test_a_late_part_stays_with_its_message_otherwise(
+    record: Replying, door: Door, clock: TurnedClock, total: int, between: timedelta
+) -> None:
+    before = record.receive(long(record, 1, total)).message_id
+    clock.turn(ASSEMBLY)
+    door.submit(HandOnPartial(clock.now(), ASSEMBLY)).result(WAIT)
+    assert record.receive(long(record, 2, total)) == Received(Kept.LATE, before)
+    clock.turn(between)
+    began = record.receive(long(record, 1, total, of=B)).message_id
+    clock.turn(ASSEMBLY)
+    door.submit(HandOnPartial(clock.now(), ASSEMBLY)).result(WAIT)
+    assert record.one(messages, id=began).reason == INCOMPLETE
+    assert sorted(row.number for row in record.rows(parts, message_id=before)) == [1, 2]
 
 
 def test_parts_of_two_citizens_with_one_reference_stay_apart(record: Replying) -> None:

@@ -436,22 +436,52 @@ def test_one_never_sent_is_impossible_when_it_is_too_late(sending: Sending) -> N
     assert (asked.state, asked.reason, asked.first_asked_at) == ("impossible", "unsent", None)
 
 
-def test_a_message_refused_for_now_goes_again_a_minute_later_and_then_fails(sending: Sending) -> None:
+def _refuse(sending: Sending, message: str, wait: timedelta) -> Any:
+    claimed = sending.hand(message)
+    sending.store(
+        [sending.segment_answer(claimed, 1, Fate.NOT_SENT)],
+        back=[GivenBack(message, sending.clock.now() + wait, "ESME_RSYSERR")],
+    )
+    return sending.message(message)
+
+
+def test_a_message_refused_for_no_reason_of_its_own_goes_again_and_no_try_is_counted(sending: Sending) -> None:
     message = sending.queue(1)
+    for turn in range(5):
+        row = _refuse(sending, message, MINUTE)
+        assert (row.state, row.tries, row.not_before) == ("queued", 0, sending.clock.now() + MINUTE), turn
+        asked = sending.invitation_of(message)
+        assert (asked.state, asked.first_asked_at) == ("waiting", None), turn
+        assert sending.claim() == []
+        sending.clock.turn(MINUTE)
+    sending.answer(sending.hand(message), "a1")
+    assert (sending.message(message).state, sending.invitation_of(message).state) == ("sent", "asked")
 
-    def refuse() -> Any:
-        claimed = sending.hand(message)
-        sending.store(
-            [sending.segment_answer(claimed, 1, Fate.NOT_SENT)],
-            back=[GivenBack(message, sending.clock.now() + MINUTE, "ESME_RSYSERR")],
-        )
-        return sending.message(message)
 
-    row = refuse()
-    assert (row.state, row.tries, row.not_before) == ("queued", 1, START + MINUTE)
-    assert sending.claim() == []
+def test_refused_until_it_is_too_late_it_fails_as_one_that_was_never_sent(sending: Sending) -> None:
+    """The waits grow no longer than half of what is left, so that the last try is near the end."""
+    message = sending.queue(1, not_after=START + 10 * MINUTE)
+    waits = []
+    while (left := sending.message(message).not_after - sending.clock.now()) >= MINUTE:
+        row = _refuse(sending, message, HOUR)
+        waits.append((row.not_before - sending.clock.now()) / left)
+        sending.clock.turn(row.not_before - sending.clock.now())
+        assert sending.settle() == 0
+    assert waits == [0.5] * 4
+    row = _refuse(sending, message, MINUTE)
+    assert row.not_before == START + 10 * MINUTE, "no try is left"
     sending.clock.turn(MINUTE)
-    row = refuse()
+    assert sending.claim() == []
+    assert (sending.message(message).state, sending.message(message).reason) == ("failed", "too_late")
+    asked = sending.invitation_of(message)
+    assert (asked.state, asked.reason, asked.first_asked_at) == ("impossible", "unsent", None)
+
+
+def test_one_that_is_never_too_late_is_not_refused_for_ever(sending: Sending) -> None:
+    message = sending.queue(1, not_after=None)
+    assert _refuse(sending, message, HOUR).state == "queued"
+    sending.clock.turn(DAY)
+    row = _refuse(sending, message, HOUR)
     assert (row.state, row.reason, row.settle_at) == ("failed", "ESME_RSYSERR", None)
     assert sending.invitation_of(message).undelivered is True
 

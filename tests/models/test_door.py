@@ -206,6 +206,75 @@ def test_a_failure_names_no_value(door: Door, journal: Journal, capsys: pytest.C
     assert isinstance(failed, CommandFailed)
     assert "13800000001" not in str(failed)
     assert "13800000001" not in capsys.readouterr().out
+    # Nor does a traceback of the cause show the statement's parameters.
+    [sentence] = [line for line in str(failed.__cause__).splitlines() if "parameters" in line]
+    assert "13800000001" not in sentence
+
+
+def _int_of_words(_: Unit) -> None:
+    int("张三的手机")
+
+
+def _key_error(_: Unit) -> None:
+    names: dict[str, str] = {}
+    names["张三的手机"]
+
+
+def _cast(unit: Unit) -> None:
+    """A sentence of PostgreSQL's that quotes the value; SQLite makes a 0 of it, so there it is another error."""
+    unit.execute(text("SELECT CAST(:words AS integer)"), {"words": "张三的手机"})
+    raise ValueError("张三的手机")
+
+
+def _twice(unit: Unit) -> None:
+    for _ in range(2):
+        unit.execute(meta.insert().values(key="张三的手机", value="x"))
+
+
+def _nothing(unit: Unit) -> None:
+    unit.execute(meta.insert().values(key="张三的手机", value=None))
+
+
+FAILURES: list[tuple[Callable[[Unit], None], str, str]] = [
+    # what a command does; what is said of it on SQLite, on PostgreSQL
+    (_int_of_words, "ValueError in test_door.py, line ", "ValueError in test_door.py, line "),
+    (_key_error, "KeyError in test_door.py, line ", "KeyError in test_door.py, line "),
+    (_cast, "ValueError in test_door.py, line ", "InvalidTextRepresentation: 22P02"),
+    (_twice, "IntegrityError: UNIQUE constraint failed: meta.key", "UniqueViolation: 23505 meta pk_meta"),
+    (_nothing, "IntegrityError: NOT NULL constraint failed: meta.value", "NotNullViolation: 23502 meta value"),
+]
+
+
+@pytest.mark.parametrize(("action", "sqlite", "postgresql"), FAILURES, ids=[row[0].__name__ for row in FAILURES])
+def test_of_an_error_is_told_what_can_hold_no_value(
+    door: Door,
+    journal: Journal,
+    database: Database,
+    capsys: pytest.CaptureFixture[str],
+    action: Callable[[Unit], None],
+    sqlite: str,
+    postgresql: str,
+) -> None:
+    failed = door.submit(Put("k1", journal, action=action)).exception(WAIT)
+    assert str(failed).startswith(f"Put could not be written: {sqlite if database.is_sqlite else postgresql}")
+    said = str(failed) + capsys.readouterr().out
+    assert "group failed" in said
+    assert "张三" not in said
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device", "/somewhere/张三"), "OSError: No space left on device"),
+        (psycopg.OperationalError("connection refused\nIs it running?"), "OperationalError: connection refused"),
+        (psycopg.DataError("cannot dump 张三"), "DataError"),
+        (sqlite3.ProgrammingError("Error binding 张三"), "ProgrammingError"),
+        (TransactionLost("the database ended it"), "TransactionLost: the database ended it"),
+    ],
+)
+def test_what_is_told_of_errors_elsewhere(error: Exception, said: str) -> None:
+    assert door_module._short(error) == said
+    assert door_module._short(OperationalError("SELECT", {}, error)) == said
 
 
 @given(fates=st.lists(st.sampled_from(["", "", "group", "always"]), min_size=1, max_size=80))

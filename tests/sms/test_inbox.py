@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 
 from config.settings import Settings
 from intake.conversation import Outcome, Said
-from intake.inbound import INCOMPLETE, HandOnPartial, Kept
+from intake.inbound import INCOMPLETE, MIXED, HandOnPartial, Kept
 from intake.replies import Taken, TakeReply
 from intake.unread import StoredPart, Unread, load_unread
 from models.clock import TurnedClock
@@ -384,6 +384,30 @@ async def test_without_all_its_parts_a_reply_is_handed_on_and_gives_no_level(
     assert await bench.links["mobile"].answered(4) == [OK] * 4
     assert bench.inbox.statistics.kept[Kept.LATE] == 1
     assert len(record.rows(messages, direction="in")) == 1
+
+
+@on_reactor
+async def test_two_replies_with_one_reference_are_not_spliced_into_one_rating(
+    bench: Bench, record: Replying, clock: TurnedClock
+) -> None:
+    """Of the first the second part never came; both are stored, and what may be mixed gives no level."""
+    record.invite(record.case())
+    angry = bench.long("5，没人管。" + "旧" * 80, Split.UDH8)
+    pleased = bench.long("1，非常感谢，办得很好。" + "新" * 60, Split.UDH8)
+    bench.inbox.take(bench.links["mobile"], angry[0])
+    await bench.links["mobile"].answered(1)
+    clock.turn(timedelta(minutes=2))
+    for part in pleased:
+        bench.inbox.take(bench.links["mobile"], part)
+    assert await bench.links["mobile"].answered(3) == [OK] * 3
+    assert len(record.rows(parts)) == 3
+    bench.inbox.wake()
+    await bench.read(2)
+    shown = {row.reason: row.text for row in record.rows(messages, direction="in")}
+    assert shown[INCOMPLETE].startswith("5，没人管。旧")
+    assert shown[MIXED].startswith("1，非常感谢，办得很好。新")
+    assert "旧" not in shown[MIXED]
+    assert record.rows(ratings) == []
 
 
 CODINGS: list[tuple[str, int, bytes, int]] = [

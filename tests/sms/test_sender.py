@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
 from typing import Any, cast
 
@@ -30,7 +30,8 @@ from models.terms import MessageKind
 from sms.lanes import Lane, Writer
 from sms.link import Answer, Delivery, Link, LinkState, Submit, SubmitResult
 from sms.pdu import Status, UnfitField
-from sms.sender import BLOCKED, HOLD, Sender
+from sms.refusals import REFUSALS
+from sms.sender import BLOCKED, HOLD, REST_AFTER, Sender
 from tests.intake.sending import MINUTE, RULES, SERVICE, TERMS, WAIT, Sending
 from tests.moments import START
 
@@ -304,6 +305,7 @@ def test_nothing_is_handed_before_it_is_stored(rig: Rig) -> None:
         ("no answer", UNKNOWN, 0, "unknown", None, "unknown"),
         ("never written", NOT_SENT, 0, "queued", None, "put_back"),
         ("refused for now", REJECTED, int(Status.ESME_RSYSERR), "queued", None, "put_back"),
+        ("our set-up is wrong", REJECTED, int(Status.ESME_RINVSRCADR), "queued", None, "put_back"),
     ],
 )
 def test_what_a_link_answers(
@@ -321,17 +323,74 @@ def test_what_a_link_answers(
         assert dict(rig.sender.statistics.failures) == {reason: 1}
 
 
-def test_refused_for_now_it_goes_a_minute_later_and_fails_the_second_time(rig: Rig) -> None:
-    message = rig.queue()
-    for turn in range(2):
+RSYSERR, RINVSRCADR, RINVBNDSTS, RINVDSTADR = map(
+    int, (Status.ESME_RSYSERR, Status.ESME_RINVSRCADR, Status.ESME_RINVBNDSTS, Status.ESME_RINVDSTADR)
+)
+
+
+def test_an_smsc_in_trouble_for_two_minutes_behind_a_live_bind_costs_no_message(rig: Rig) -> None:
+    queued = [rig.queue(n) for n in range(5)]
+    for _ in range(6):
         rig.wake()
-        assert len(rig.m.got) == 1, turn
-        rig.m.answer(REJECTED, status=int(Status.ESME_RX_T_APPN))
-        rig.run()
-        assert rig.m.got == []
-        rig.clock.turn(MINUTE)
+        while rig.m.got:
+            rig.m.answer(REJECTED, status=RSYSERR)
+            rig.run()
+        rig.clock.turn(MINUTE / 2)
+    assert [rig.state(each) for each in queued] == ["queued"] * 5
+    assert rig.lane().rests_until is None, "that is no matter of a person"
+    rig.clock.turn(2 * MINUTE)
     rig.wake()
-    assert (rig.m.got, rig.sending.message(message).reason) == ([], "ESME_RX_T_APPN")
+    while rig.m.got:
+        rig.m.answer(ACCEPTED, rig.m.texts[0])
+        rig.run()
+    assert [rig.state(each) for each in queued] == ["sent"] * 5
+    assert [rig.sending.message(each).tries for each in queued] == [1] * 5
+
+
+def test_refused_again_and_again_it_waits_longer_each_time(rig: Rig) -> None:
+    message = rig.queue()
+    waits = []
+    for _ in range(6):
+        rig.wake()
+        assert len(rig.m.got) == 1
+        rig.m.answer(REJECTED, status=RSYSERR)
+        rig.run()
+        wait = rig.sending.message(message).not_before - rig.clock.now()
+        waits.append(wait / MINUTE)
+        rig.clock.turn(wait - timedelta(seconds=1))
+        rig.wake()
+        assert rig.m.got == []
+        rig.clock.turn(timedelta(seconds=1))
+    assert waits == [1, 2, 4, 8, 15, 15]
+
+
+@pytest.mark.parametrize("status", [RSYSERR, RINVSRCADR])
+def test_refused_again_and_again_while_others_are_accepted_it_fails_for_its_own_sake(rig: Rig, status: int) -> None:
+    message = rig.queue()
+    for turn in range(REFUSALS + 1):
+        assert rig.state(message) == "queued", turn
+        rig.wake()
+        rig.m.answer(REJECTED, status=status)
+        rig.run()
+        rig.queue(turn + 2)
+        rig.wake()
+        rig.m.answer(ACCEPTED, f"a{turn}")
+        rig.run()
+        rig.clock.turn(15 * MINUTE)
+    assert rig.state(message) == "failed"
+    assert rig.sending.message(message).reason == ("ESME_RSYSERR" if status == RSYSERR else "ESME_RINVSRCADR")
+    assert len(rig.sender._refusals) == 0
+
+
+def test_of_a_message_that_is_refused_no_other_segment_goes_out_now(rig: Rig) -> None:
+    message, other = rig.queue(1, parts=3), rig.queue(2)
+    rig.m.free = 1
+    rig.wake()
+    rig.m.answer(REJECTED, status=RSYSERR)
+    rig.m.give_room(5)
+    rig.run()
+    assert rig.m.texts == [f"{other}.1"]
+    assert (rig.state(message), rig.sending.states(message)) == ("queued", ["waiting"] * 3)
 
 
 def test_a_field_that_no_pdu_holds_fails_the_message_and_nothing_else(rig: Rig) -> None:
@@ -653,6 +712,99 @@ def test_the_segments_of_one_text_are_one_text(rig: Rig) -> None:
         rig.receipt(ReceiptClass.BLOCKED, f"{message}x2")
     rig.run()
     assert rig.lane().rests_until is None
+
+
+def _refuse_all(rig: Rig, status: int, result: SubmitResult = REJECTED) -> None:
+    while rig.m.got:
+        rig.m.answer(result, status=status)
+        rig.run()
+
+
+@pytest.mark.parametrize(
+    ("label", "result", "status", "state"),
+    [
+        ("the service number is not registered", REJECTED, RINVSRCADR, "queued"),
+        ("we are not bound", REJECTED, RINVBNDSTS, "queued"),
+        ("the service type", REJECTED, int(Status.ESME_RINVSERTYP), "queued"),
+        ("numbers in another form", REJECTED, RINVDSTADR, "failed"),
+        ("the vendor's own", REJECTED, 0x400, "failed"),
+        ("it does not read what we write", NACKED, 3, "failed"),
+    ],
+)
+def test_ten_refused_alike_running_and_the_link_rests(
+    rig: Rig, label: str, result: SubmitResult, status: int, state: str
+) -> None:
+    queued = [rig.queue(n) for n in range(30)]
+    rig.m.free = 10
+    rig.wake()
+    _refuse_all(rig, status, result)
+    assert rig.lane().rests_until == rig.reactor.seconds() + 1800.0
+    assert rig.lane().rests_because.startswith(f"{REST_AFTER} messages refused with ")
+    states = [rig.state(each) for each in queued]
+    failed = states.count("failed")
+    assert failed == 0 if state == "queued" else REST_AFTER <= failed < REST_AFTER + 10, "those in flight, too"
+    assert states.count("queued") == 30 - failed, label
+
+
+def test_after_its_rest_a_link_is_tried_with_one_message(rig: Rig) -> None:
+    for n in range(60):
+        rig.queue(n)
+    rig.wake()
+    _refuse_all(rig, RINVDSTADR)
+    rig.run(1800.0)
+    rig.wake()
+    rig.wake()
+    assert len(rig.m.got) == 1
+    rig.m.answer(REJECTED, status=RINVDSTADR)
+    rig.run()
+    assert (rig.m.got, rig.sender.statistics.rests) == ([], 2)
+    rig.run(1800.0)
+    rig.wake()
+    rig.m.answer(ACCEPTED, "a1")
+    rig.run()
+    assert len(rig.m.got) == 10
+
+
+@pytest.mark.parametrize("between", [ACCEPTED, None], ids=["an accepted one", "another status"])
+def test_what_comes_between_refusals(rig: Rig, between: SubmitResult | None) -> None:
+    """An accepted one begins the count anew; another status has a count of its own."""
+    for n in range(REST_AFTER + 1):
+        rig.queue(n)
+    rig.m.free = REST_AFTER + 1
+    rig.lane().queue.clear()
+    rig.wake()
+    for _ in range(REST_AFTER - 1):
+        rig.m.answer(REJECTED, status=RINVSRCADR)
+    if between is ACCEPTED:
+        rig.m.answer(ACCEPTED, "a1")
+    else:
+        rig.m.answer(REJECTED, status=RSYSERR)
+    rig.run()
+    rig.wake()
+    rig.m.answer(REJECTED, status=RINVSRCADR)
+    rig.run()
+    assert (rig.lane().rests_until is None) is (between is ACCEPTED)
+
+
+def test_the_refused_segments_of_one_text_count_once(rig: Rig) -> None:
+    for n in range(REST_AFTER // 2):
+        rig.queue(n, parts=2)
+    rig.wake()
+    _refuse_all(rig, RINVDSTADR)
+    assert rig.lane().rests_until is None
+
+
+def test_a_partner_takes_what_a_link_that_came_to_rest_gave_back(rig: Rig) -> None:
+    other = rig.add("n")
+    other.free = 0
+    queued = [rig.queue(n) for n in range(REST_AFTER)]
+    rig.wake()
+    _refuse_all(rig, RINVSRCADR)
+    assert rig.lane().rests_until is not None
+    rig.clock.turn(MINUTE)
+    other.free = 20
+    rig.wake()
+    assert sorted(other.texts) == sorted(f"{each}.1" for each in queued)
 
 
 def test_other_links_go_on_while_one_rests(rig: Rig) -> None:

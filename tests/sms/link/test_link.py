@@ -311,6 +311,67 @@ async def test_a_busy_smsc_slows_the_whole_link_once_and_nothing_is_lost(case: s
 
 
 @on_reactor
+async def test_an_smsc_in_trouble_slows_the_link_once_it_refuses_several_running() -> None:
+    """One or two may be about their messages: some SMSCs answer so for a single number."""
+    smsc = Smsc()
+    async with line(smsc=smsc, window=5) as at:
+        await at.up()
+        for statuses in ([8, 8, 0], [8, 0x45, 8]):
+            for status in statuses:
+                assert (at.link.slowed, at.link.trouble) == (False, "")
+                smsc.submit_status = status
+                at.owner.answers.clear()
+                at.link.submit(MESSAGE, status)
+                await at.owner.waits.until(lambda: len(at.owner.answers) == 1)
+        assert (at.link.slowed, at.link.trouble) == (True, "ESME_RSYSERR")
+        assert (at.link.statistics.slowdowns, at.link.room()) == (1, 0)
+        smsc.submit_status = 0
+        await at.owner.waits.until(lambda: at.owner.rooms == 1)
+        at.link.submit(MESSAGE, "again")
+        await at.owner.waits.until(lambda: len(at.owner.answers) == 2)
+        assert at.owner.answers[-1][1].result is ACCEPTED
+        assert at.link.trouble == ""
+
+
+@pytest.mark.parametrize("bind", ["transceiver", "pair"])
+@on_reactor
+async def test_an_smsc_that_has_forgotten_the_bind_is_bound_anew(bind: str) -> None:
+    smsc = Smsc()
+    async with line(smsc=smsc, window=3, bind=bind) as at:
+        await at.up()
+        [peer] = [each for each in smsc.peers if each.received[0].command != Command.BIND_RECEIVER]
+        for token in (1, 2, 3):
+            at.link.submit(MESSAGE, token)
+        await smsc.waits.until(lambda: len(peer.submits()) == 3)
+        first, *_ = peer.submits()
+        peer.send(pdu.submit_sm_resp(first.sequence, int(Status.ESME_RINVBNDSTS)))
+        await at.owner.waits.until(lambda: len(at.owner.answers) == 1)
+        assert at.link.room() == 0
+        await at.up(2)
+        assert [answer.status for _, answer in at.owner.answers][:1] == [int(Status.ESME_RINVBNDSTS)]
+        assert results(at.owner)[1:] == [(2, UNKNOWN), (3, UNKNOWN)], "they were written"
+        assert [came.command for came in peer.received][-1] == Command.UNBIND
+        assert at.owner.downs == ["the SMSC does not know of our bind any more"]
+        assert at.link.statistics.binds == (2 if bind == "transceiver" else 3)
+        smsc.submit_status = 0
+        at.link.submit(MESSAGE, 4)
+        await at.owner.waits.until(lambda: len(at.owner.answers) == 4)
+        assert results(at.owner)[3] == (4, ACCEPTED)
+
+
+@on_reactor
+async def test_answers_that_come_before_the_unbind_is_answered_count() -> None:
+    smsc = Smsc()
+    smsc.submit_status = int(Status.ESME_RINVBNDSTS)
+    async with line(smsc=smsc, window=3) as at:
+        await at.up()
+        for token in (1, 2, 3):
+            at.link.submit(MESSAGE, token)
+        await at.up(2)
+        assert results(at.owner) == [(token, SubmitResult.REJECTED) for token in (1, 2, 3)]
+
+
+@on_reactor
 async def test_an_smsc_that_does_not_read_is_not_written_to_without_end() -> None:
     async with line(window=1000) as at:
         peer = await at.up()
