@@ -22,10 +22,19 @@ from typing import Any, ClassVar
 from sqlalchemy import Column, Select, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from intake.blanking import GROUP, NO_NUMBER, blank_numbers_of_nobody, blank_ratings, blank_texts, blank_words
+from intake.blanking import (
+    GROUP,
+    NO_NUMBER,
+    blank_acts,
+    blank_numbers_of_nobody,
+    blank_ratings,
+    blank_texts,
+    blank_words,
+)
 from intake.endings import Ending, end_invitations
 from models.door import Priority, Unit
 from models.tables import (
+    audit,
     calls,
     cases,
     codes,
@@ -184,6 +193,10 @@ def _remarks(unit: Unit, rows: Sequence[Any], group: KeepGroup) -> None:
     unit.execute(update(remarks).where(remarks.c.id.in_(_ids(rows))).values(text=None))
 
 
+def _acts(unit: Unit, rows: Sequence[Any], group: KeepGroup) -> None:
+    blank_acts(unit, ids=_ids(rows))
+
+
 def _message_texts(unit: Unit, rows: Sequence[Any], group: KeepGroup) -> None:
     blank_texts(unit, _ids(rows), group.now, REASON, Actor.SCHEDULER.value)
 
@@ -217,6 +230,7 @@ WALKS = {
         Walk("ratings", RetentionKind.COMMENTS, ratings.c.id, ratings.c.created_at, _ratings),
         Walk("evaluations", RetentionKind.COMMENTS, evaluations.c.id, evaluations.c.created_at, _evaluations),
         Walk("remarks", RetentionKind.COMMENTS, remarks.c.id, remarks.c.at, _remarks),
+        Walk("acts", RetentionKind.COMMENTS, audit.c.id, audit.c.at, _acts),
         Walk("texts", RetentionKind.MESSAGES, messages.c.id, messages.c.created_at, _message_texts),
         Walk(
             "batches",

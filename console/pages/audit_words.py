@@ -79,8 +79,9 @@ def _token(texts: Catalogue, found: Mapping[str, str]) -> str:
     return _of(found["name"], texts.of("scope", found["scope"]))
 
 
-def _revealed(texts: Catalogue, found: Mapping[str, str]) -> str:
-    return _of(texts.of("numbered", found["kind"]), found["reason"])
+def _revealed(texts: Catalogue, found: Mapping[str, str | None]) -> str:
+    kind, reason = texts.of("numbered", found["kind"] or ""), found["reason"]
+    return _of(kind, reason) if reason else kind  # the reason goes with the citizen's words
 
 
 # ── work ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -227,7 +228,7 @@ _TELLERS: dict[str, _Teller] = {
     **dict.fromkeys(_AS_IT_IS, lambda _texts, detail: detail),
     Action.USER_ADDED: _matched(r"(?P<name>[^:]+): (?P<role>\w+)(?P<narrowed>(?: (?:dept|area)=\S+)*)", _user),
     Action.TOKEN_ADDED: _matched(r"(?P<name>[^:]+): (?P<scope>\w+)", _token),
-    Action.NUMBER_REVEALED: _matched(r"(?P<kind>\w+) · (?P<reason>.+)", _revealed),
+    Action.NUMBER_REVEALED: _matched(r"(?P<kind>\w+)(?: · (?P<reason>.+))?", _revealed),
     Action.WORK_TAKEN: _WORK,
     Action.WORK_RELEASED: _WORK,
     Action.REPLY_ASSIGNED: _matched(r"(?P<queue>\w+) (?P<outcome>\w+)", _assigned),

@@ -92,6 +92,7 @@ def test_no_action_is_written_but_by_its_enum() -> None:
         ("user.disabled", "10012345", "10012345"),
         ("token.added", "desk: intake", "desk：提交工单"),
         ("number.revealed", "case · 回访核实", "工单：回访核实"),
+        ("number.revealed", "case", "工单"),
         ("words.revealed", "回访核实", "回访核实"),
         ("work.taken", "reply", "市民回复"),
         ("work.released", "failure", "短信未送达"),
