@@ -9,7 +9,8 @@ Rules kept here (what goes of which row: intake/blanking.py):
    that, and what was blanked twice is blanked.
 3. Words that the centre has not answered for wait in `forgetting`; they are not hurried.
 4. An invitation that is still open when its number's time is over has expired.
-5. Push batches go whole when they are answered and old. One that is still open holds up those made after it.
+5. While a jump of the clock waits for a word nothing is old (intake/pauses.py).
+6. Push batches go whole when they are answered and old. One that is still open holds up those made after it.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from intake.blanking import (
     blank_words,
 )
 from intake.endings import Ending, end_invitations
+from intake.pauses import clock_jumped
 from models.door import Priority, Unit
 from models.tables import (
     audit,
@@ -102,6 +104,8 @@ class KeepGroup:
 
     def _walk(self, unit: Unit) -> int:
         walk = WALKS[self.walk]
+        if clock_jumped(unit):
+            return 0
         mark = unit.execute(select(meta.c.value).where(meta.c.key == walk.key)).scalar_one_or_none() or None
         if not self._old(unit, walk, mark, 1) or not _take_mark(unit, walk, mark):
             return 0

@@ -285,6 +285,7 @@ class AuditAction(StrEnum):
     CALENDAR_IMPORTED = "calendar.imported"
     CLOCK_JUMPED = "clock.jumped"
     CLOCK_ACCEPTED = "clock.jump_accepted"
+    CLOCK_CAME_BACK = "clock.came_back"
     KEY_ROTATED = "key.rotated"
     PERSON_FORGOTTEN = "person.forgotten"
 

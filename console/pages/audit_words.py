@@ -212,6 +212,10 @@ def _centre_word(texts: Catalogue, found: Mapping[str, str | None]) -> str | Non
     return _CLAUSE.join(told) or None
 
 
+def _jumped(texts: Catalogue, found: Mapping[str, str]) -> str:
+    return texts("told.jumped" if found["how"] == "ahead" else "told.unseen", seconds=found["seconds"])
+
+
 _MESSAGE = _matched(r"message (?P<id>\w+)", lambda texts, found: texts("told.message", id=found["id"]))
 _WORK = _matched(r"(?P<kind>\w+)", _work)
 _DISMISSED = _matched(r"(?:(?P<queue>\w+) )?(?P<how>\w+)", _dismissed)
@@ -256,9 +260,7 @@ _TELLERS: dict[str, _Teller] = {
         rf"version (?P<version>\d+): {_COUNTS} taken back; from (?P<since>\S+) on",
         lambda texts, found: texts("told.calendar", **found),
     ),
-    AuditAction.CLOCK_JUMPED: _matched(
-        r"(?P<seconds>\d+) s ahead; defaults are paused", lambda texts, found: texts("told.jumped", **found)
-    ),
+    AuditAction.CLOCK_JUMPED: _matched(r"(?P<seconds>\d+) s (?P<how>ahead|unseen); defaults are paused", _jumped),
     AuditAction.KEY_ROTATED: _matched(
         r"(?P<rows>\d+) rows now under key (?P<key>\d+)", lambda texts, found: texts("told.rotated", **found)
     ),
