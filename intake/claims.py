@@ -139,6 +139,15 @@ _REFUSED = (
 )
 
 
+_reply = messages.alias("reply")
+_UNREAD = exists().where(
+    _reply.c.number_hash == messages.c.number_hash,
+    or_(_reply.c.state == MessageState.UNREAD.value, _reply.c.state == MessageState.PARTIAL.value),
+)
+"""Its citizen has written what nobody has read yet: it may be the rating, or an opt-out."""
+_READ_FIRST = timedelta(minutes=1)
+
+
 def _due_of(whose: str, held: bool) -> Select[Any]:
     """Due messages of one carrier's, oldest first. Each carrier's are read by the index, as many as may be taken."""
     due = (
@@ -163,6 +172,7 @@ def _due_of(whose: str, held: bool) -> Select[Any]:
             invitations.c.state.label("invitation_state"),
             invitations.c.muted,
             _REFUSED.label("refused"),
+            _UNREAD.label("unread"),
         )
         .select_from(messages)
         .outerjoin(invitations, invitations.c.id == messages.c.invitation_id)
@@ -360,8 +370,8 @@ class _Claim:
                 self._leave(row, MessageState.CANCELLED, why)
             elif row.not_after is not None and row.not_after < now:
                 self._leave(row, MessageState.FAILED, "too_late")
-            elif opening > now and kind in OUR_OWN_ACCORD:
-                self.later.append((row.id, opening, now))
+            elif kind in OUR_OWN_ACCORD and (opening > now or row.unread):
+                self.later.append((row.id, max(opening, now + _READ_FIRST if row.unread else now), now))
             else:
                 try:
                     whole = command.prepare(

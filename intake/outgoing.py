@@ -11,7 +11,8 @@ answered, and what nobody answered) and intake/receipts.py (状态报告); docs/
 4. Messages to one number keep their order: none is handed while an earlier one of that number is due or under way.
 5. A receipt that finds no segment is kept: it may be earlier than the answer that brings its id, or stand for a segment
    whose answer never came.
-6. What is sent of our own accord goes inside the sending hours; an answer to a citizen goes at once or not at all.
+6. What is sent of our own accord goes inside the sending hours, and not while a message of that citizen is stored and
+   unread; an answer to a citizen goes at once or not at all.
 7. What is no longer wanted when its turn comes is cancelled: its invitation is over, its number opted out or forgotten.
 """
 

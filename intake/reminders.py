@@ -8,7 +8,8 @@ Rules kept here:
    `schedule.reminder_after` from its closing, and not within `APART` of the invitation's own SMS.
 2. It goes inside the sending hours and under the daily cap of its number; what falls at night goes in the morning.
 3. Where the rating, an opt-out or the default came first there is none; nor for who got no invitation, or cannot get an
-   SMS, or is reminded by the centre. Why not is written down with the invitation (`reminder`).
+   SMS, or is reminded by the centre. Why not is written down with the invitation (`reminder`). A message of the citizen
+   that is stored and not yet read may be any of these: it is read first.
 4. The reminder is queued in the transaction that decides on it, under a key of its own (`once_key`): nobody is reminded
    twice, on however many machines. What then happens to an SMS of which nobody knows whether it was sent:
    intake/outgoing.py, rule 3.
@@ -35,7 +36,7 @@ from intake.pauses import clock_jumped
 from models.door import Many, Priority, Unit
 from models.errors import KeyUnreadable
 from models.ids import new_id
-from models.reads import Read, any_of
+from models.reads import Read, any_of, one_of
 from models.tables import UtcTime, cases, codes, evaluations, invitation_members, invitations, messages
 from models.terms import InvitationState, MessageKind, MessageState, Origin
 
@@ -60,6 +61,8 @@ QUEUED = "queued"
 """What stands in `invitations.reminder` where one was queued."""
 _DEAD_NUMBER = "dead_number"  # as the receipt's class says it (config/receipts.toml)
 _IN_A_CALL = timedelta(minutes=10)
+_LOOK_AGAIN_SOON = timedelta(minutes=1)
+"""When an invitation is looked at again whose citizen has written something that is not read yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +110,9 @@ class Sms:
 class Situation:
     """An invitation whose reminder is to be decided on.
 
-    `refusal`: why its number gets no SMS; `reachable`: it is a mobile and was kept; `opening`: when an SMS may go, now
-    or later; `capped_until`: the number had its SMS today; None: it may get one.
+    `refusal`: why its number gets no SMS; `unread`: its citizen wrote what nobody has read; `reachable`: it is a mobile
+    and was kept; `opening`: when an SMS may go, now or later; `capped_until`: the number had its SMS today; None: it
+    may get one.
     """
 
     state: InvitationState
@@ -120,6 +124,7 @@ class Situation:
     sms: Sms | None
     opening: datetime
     capped_until: datetime | None = None
+    unread: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +165,8 @@ def decide(situation: Situation, now: datetime, after: timedelta, instead: str |
         return Verdict(why_not="too_late")
     if situation.refusal is not None or situation.muted:
         return Verdict(why_not=situation.refusal or "opted_out")
+    if situation.unread:
+        return Verdict(when=_sooner(now + _LOOK_AGAIN_SOON, until))
     if situation.state is InvitationState.ASKED_BY_VOICE:
         return Verdict(when=now + _IN_A_CALL)
     if situation.state is InvitationState.WAITING or situation.sms is None:
@@ -242,7 +249,21 @@ _SMS = Read(
         messages.c.handed_at,
         messages.c.changed_at,
         messages.c.tries,
-    ).where(any_of(messages.c.invitation_id), messages.c.kind == MessageKind.INVITATION.value),
+    )
+    # One whose text was made anew has another behind it: of several the newest is what the citizen has got.
+    .where(
+        any_of(messages.c.invitation_id),
+        messages.c.kind == MessageKind.INVITATION.value,
+        messages.c.state != MessageState.CANCELLED.value,
+    )
+    .order_by(messages.c.id),
+    listed=True,
+)
+_UNREAD = Read(
+    select(messages.c.number_hash).where(
+        any_of(messages.c.number_hash),
+        one_of(messages.c.state, (MessageState.UNREAD.value, MessageState.PARTIAL.value)),
+    ),
     listed=True,
 )
 _CODES = Read(select(codes.c.invitation_id, codes.c.code).where(any_of(codes.c.invitation_id)), listed=True)
@@ -321,6 +342,7 @@ class _Group:
         ids = [row.id for row in rows]
         hashes = list({row.number_hash for row in rows if row.number_hash is not None})
         self.manners = Manners(unit, hashes, self.now, self.rules.sending)
+        self.unread = {row.number_hash for row in _UNREAD.rows(unit, values=hashes)}
         self.cases: dict[str, list[Any]] = {}
         for row in _CASES.rows(unit, values=ids):
             self.cases.setdefault(row.invitation_id, []).append(row)
@@ -366,6 +388,7 @@ class _Group:
             sms=self.sms.get(row.id),
             opening=self.manners.opening,
             capped_until=self.manners.tomorrow() if known and self.manners.capped(row.number_hash) else None,
+            unread=known and row.number_hash in self.unread,
         )
         return decide(situation, self.now, self.rules.after, self.rules.instead)
 

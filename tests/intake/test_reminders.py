@@ -32,7 +32,8 @@ from models.ids import new_id
 from models.privacy import Keyring
 from models.tables import cases, invitations, messages, opt_outs
 from models.terms import InvitationState, MessageKind, MessageState
-from tests.intake.replying import CITIZEN, WAIT, Replying
+from tests.intake.replying import AUTOMATIC, CITIZEN, OPT_OUT, WAIT, Replying, level
+from tests.intake.sending import Sending
 from tests.moments import START
 
 DAY = timedelta(days=1)
@@ -138,6 +139,11 @@ CASES: dict[str, tuple[Situation, Verdict]] = {
         Verdict(when=START + 32 * HOUR),
     ),
     "never sent so far": (situation(state=InvitationState.WAITING, sms=None), Verdict(when=START + APART)),
+    "a message that is not read yet": (situation(unread=True), Verdict(when=START + MINUTE)),
+    "one that is not read yet, and the deadline comes first": (
+        situation(unread=True, cases=(of(Standing.OPEN, deadline=START + timedelta(seconds=30)),)),
+        Verdict(when=START + timedelta(seconds=31)),
+    ),
     "the call is not over": (
         situation(state=InvitationState.ASKED_BY_VOICE, sms=None),
         Verdict(when=START + 10 * MINUTE),
@@ -378,3 +384,61 @@ def test_two_processes_remind_nobody_twice(
         queued += left.queued
     assert queued == 100
     assert len({row.invitation_id for row in reminders(record)}) == len(reminders(record)) == 100
+
+
+# ── what the citizen wrote, and nobody has read ───────────────────────────────────────────────────────────────────────
+
+
+def test_a_message_that_is_not_read_is_read_before_the_citizen_is_reminded(
+    record: Replying, remind: Callable[..., Reminded]
+) -> None:
+    invitation = asked(record)
+    record.clock.turn(DAY - MINUTE)
+    reply = record.stored("1", raw="13800000001", code="01")
+    record.clock.turn(MINUTE)
+    assert remind() == Reminded(postponed=1)
+    assert of_invitation(record, invitation).remind_at == record.clock.now() + MINUTE
+    record.take(reply, level(5))
+    record.clock.turn(MINUTE)
+    assert remind() == Reminded(skipped={"rated": 1})
+    assert reminders(record) == []
+
+
+@pytest.mark.parametrize("what", ["rating", "opt-out", "neither"])
+def test_one_that_comes_behind_the_reminder_is_read_before_a_link_gets_it(
+    record: Replying, remind: Callable[..., Reminded], keyring: Keyring, what: str
+) -> None:
+    asked(record)
+    record.clock.turn(DAY)
+    assert remind() == Reminded(queued=1)
+    reply = record.stored("1", raw="13800000001", code="01")
+    record.write(update(messages).where(messages.c.kind == "reminder").values(carrier="mobile"))
+    sending = Sending(record.door, keyring, record.clock)
+    assert sending.claim(carriers=("mobile",)) == []
+    assert reminders(record)[0].not_before == record.clock.now() + MINUTE
+    record.take(reply, {"rating": level(5), "opt-out": OPT_OUT, "neither": AUTOMATIC}[what])
+    record.clock.turn(MINUTE)
+    assert [one.kind for one in sending.claim(carriers=("mobile",))] == (["reminder"] if what == "neither" else [])
+    [reminder] = reminders(record)
+    assert reminder.state == ("handed" if what == "neither" else "cancelled")
+
+
+def test_of_several_invitation_sms_the_one_that_went_counts(record: Replying, remind: Callable[..., Reminded]) -> None:
+    """The case's text was made anew: the first one was cancelled, in whatever order the rows are found."""
+    for n, cancelled in ((1, "older"), (2, "newer")):
+        invitation = asked(record, n)
+        [sent], second = record.rows(messages, invitation_id=invitation), new_id()
+        gone, kept = (second, sent.id) if cancelled == "newer" else (sent.id, second)
+        record.write(
+            insert(messages).values(
+                id=second, direction="out", kind=MessageKind.INVITATION.value, state=MessageState.DELIVERED.value,
+                invitation_id=invitation, tries=1, created_at=START, changed_at=START,
+                **record.columns(f"138{n:08d}"),
+            ),
+            update(messages).where(messages.c.id == kept).values(handed_at=START + DAY - 30 * MINUTE),
+            update(messages).where(messages.c.id == gone).values(state="cancelled", reason="changed", handed_at=None),
+        )  # fmt: skip
+    record.clock.turn(DAY)
+    assert remind() == Reminded(postponed=2)
+    looks = {row.remind_at for row in record.rows(invitations)}
+    assert looks == {START + DAY - 30 * MINUTE + APART}
