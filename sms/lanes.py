@@ -267,6 +267,8 @@ class Outgoing:
     failed: str | None = None
     unknown: bool = False
     unsent: bool = False
+    begun: bool = False
+    """A segment of it was handed to the link: the others follow, or a handset shows half a text."""
     refused: tuple[datetime, str] | None = None
     """The SMSC refused it for no reason of its own: when it may go again, by what status."""
 

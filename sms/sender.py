@@ -5,7 +5,8 @@ Rules kept here:
 1. Only what is stored as handed is given to a link (intake/outgoing.py, rule 2); what a link did not send goes back.
 2. A message that the SMSC is too busy for (0x58, 0x14) goes again over the same link, in front. What a link has not got
    HOLD seconds after it was claimed goes back to the queue, where a partner may take it: nothing waits here for longer
-   than its lease. The link itself slows down (sms/pace.py).
+   than its lease. Nor does what we send of our own accord, and has not begun to go, when the sending hours end. The
+   link itself slows down (sms/pace.py).
 3. What was written and not answered is unknown; it is settled by a receipt, or goes once more (intake/answers.py).
 4. A receipt is answered when it is stored; not stored, the SMSC is told to send it again.
 5. BLOCKED texts blocked for their content, one after the other, and the link rests, with an alarm: to go on would cost
@@ -34,6 +35,7 @@ from twisted.python.failure import Failure
 from config.receipts import ReceiptClass
 from intake.answers import Fate, GivenBack, Outcome, SegmentAnswer, StoreAnswers
 from intake.claims import Claimed, ClaimMessages, Terms
+from intake.outgoing import OUR_OWN_ACCORD
 from intake.pauses import Time, Unwatched
 from intake.receipts import Noted, NoteReceipts, ReceiptFacts, ReceiptRules
 from models.clock import Clock
@@ -215,16 +217,24 @@ class Sender:
         while queue and (room := link.room()) > 0:
             while queue and room > 0:
                 outgoing, number, submit = token = queue.popleft()
-                if outgoing.stays or outgoing.since < held_since:
+                if outgoing.stays or outgoing.since < held_since or self._too_late(outgoing):
                     self._answer(outgoing, number, Fate.NOT_SENT)
                     continue
                 room -= 1
+                outgoing.begun = True
                 try:
                     link.submit(submit, (lane, token))
                 except UnfitField:
                     self._answer(outgoing, number, Fate.FAILED, reason="no_pdu_holds_it")
         if len(queue) <= lane.settings.window // 2:
             self._claim(lane)
+
+    def _too_late(self, outgoing: Outgoing) -> bool:
+        """The sending hours have ended since it was claimed: it goes back, and the next claim puts it off."""
+        if outgoing.begun or outgoing.kind not in OUR_OWN_ACCORD:
+            return False
+        now = self._clock.now()
+        return self._terms.opening(now) > now
 
     # ── what a link tells ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -247,6 +257,7 @@ class Sender:
             lane.running.accepted()
             self._answer(outgoing, number, Fate.ACCEPTED, smsc_id=stored_id(answer.message_id) or None)
         elif result in _BUSY and self._holds(lane, outgoing):
+            outgoing.begun = outgoing.begun and outgoing.several
             lane.queue.appendleft(waiting)
             self._pump(lane)  # not now, as a rule; but asking for room is what makes the link tell of it
             return

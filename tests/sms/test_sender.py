@@ -32,7 +32,7 @@ from sms.link import Answer, Delivery, Link, LinkState, Submit, SubmitResult
 from sms.pdu import Status, UnfitField
 from sms.refusals import REFUSALS
 from sms.sender import BLOCKED, HOLD, REST_AFTER, Sender
-from tests.intake.sending import MINUTE, RULES, SERVICE, TERMS, WAIT, Sending
+from tests.intake.sending import HOUR, MINUTE, RULES, SERVICE, TERMS, WAIT, Sending
 from tests.moments import START
 
 pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -490,6 +490,56 @@ def test_what_was_not_submitted_in_time_goes_back_too(rig: Rig) -> None:
     assert states == ["handed", "handed", "handed", "handed", "queued"]  # two were claimed anew, for two seconds
     assert rig.m.texts[2:] == [f"{queued[2]}.1"]
     assert [submit.validity for _, _, submit in rig.lane().queue] == [f"{queued[3]}.1"]
+
+
+@pytest.mark.parametrize("throttled", [False, True])
+def test_what_was_claimed_before_the_hours_ended_and_has_not_gone_waits_for_the_morning(
+    rig: Rig, throttled: bool
+) -> None:
+    """Over a slow link, or one that is told to wait; an answer to a citizen goes at any hour, and a text as a whole."""
+    night, morning = START + timedelta(seconds=5), START + 11 * HOUR
+    rig.sender._terms = replace(TERMS, opening=lambda at: morning if night <= at < morning else at)
+    first = rig.queue(1, parts=2)
+    second = rig.queue(2)
+    answer = rig.sending.queue(3, MessageKind.REASON)
+    rig.m.free = 1
+    rig.wake()
+    assert rig.m.texts == [f"{first}.1"]
+    rig.clock.turn(timedelta(seconds=6))
+    rig.m.answer(SubmitResult.ACCEPTED, "a")
+    rig.run()
+    assert rig.m.texts == [f"{first}.2"]  # a handset shows no half of a text
+    if throttled:
+        rig.m.answer(SubmitResult.THROTTLED)
+        rig.run()
+    rig.m.answer(SubmitResult.ACCEPTED, "b")
+    rig.run()
+    assert rig.m.texts == [f"{answer}.1"]
+    rig.m.answer(SubmitResult.ACCEPTED, "c")
+    rig.run()
+    rig.wake()
+    assert [rig.state(one) for one in (first, second, answer)] == ["sent", "queued", "sent"]
+    row = rig.sending.message(second)
+    assert (row.not_before, row.handed_at) == (morning, None)
+    rig.clock.turn(11 * HOUR)
+    rig.wake()
+    assert rig.m.texts == [f"{second}.1"]
+
+
+def test_a_throttled_one_does_not_go_when_the_hours_have_ended(rig: Rig) -> None:
+    night, morning = START + timedelta(seconds=5), START + 11 * HOUR
+    rig.sender._terms = replace(TERMS, opening=lambda at: morning if night <= at < morning else at)
+    message = rig.queue()
+    rig.m.free = 1
+    rig.wake()
+    rig.clock.turn(timedelta(seconds=6))
+    rig.m.answer(SubmitResult.THROTTLED, frees=False)
+    rig.run()
+    rig.m.give_room(1)
+    rig.run()
+    rig.wake()
+    assert (rig.m.texts, rig.state(message)) == ([], "queued")
+    assert rig.sending.message(message).not_before == morning
 
 
 def test_a_partner_takes_what_went_back(rig: Rig) -> None:
