@@ -20,7 +20,7 @@ from enum import Enum, IntFlag, auto
 from functools import cache
 
 from sms.grammar.clauses import LONGEST, core_of
-from sms.grammar.words import Part, words
+from sms.grammar.words import Part, Sign, words
 
 __all__ = ["Said", "said"]
 
@@ -34,6 +34,8 @@ class _Tone(IntFlag):
     MILD = auto()
     ACCUSATION = auto()
     GRUMBLE = auto()
+    NEGATED = auto()
+    """An accusation that is itself a negation."""
 
     @property
     def is_good(self) -> bool:
@@ -51,12 +53,16 @@ class _Last(Enum):
     NOUN = auto()
     DEED = auto()
     ADVERB = auto()
+    SOON = auto()
+    """Only what is done may follow."""
     WHOLE = auto()
     """Praise, what is done, or a fault: the clause may end here."""
     THANKS = auto()
     FINAL = auto()
     """Only particles may follow."""
 
+
+_OF = "的"
 
 _Layout = tuple[_Last, _Tone]
 _START: _Layout = (_Last.START, _Tone.NONE)
@@ -68,7 +74,8 @@ class Said:
 
     `good`, `bad`: it is wholly praise, or wholly complaint. `mild`: wholly either, and it accuses nobody; such a clause
     fits the middle. `done`: that the matter is done. `accuses`: it may be laid out as an accusation. `aside`: it says
-    nothing for either half. `complains`: it is no such clause, but holds words of complaint and none of praise.
+    nothing for either half. The others are of a clause that is none of these: `complains`, it holds words of complaint,
+    not taken back, and none of praise or of a turn; `sounds_bad`, `sounds_good`: it holds any word of the kind.
     """
 
     good: bool = False
@@ -78,6 +85,8 @@ class Said:
     accuses: bool = False
     aside: bool = False
     complains: bool = False
+    sounds_bad: bool = False
+    sounds_good: bool = False
 
     @property
     def is_laid_out(self) -> bool:
@@ -90,6 +99,10 @@ def _next(layout: _Layout, part: Part, word: str) -> _Layout | None:
     last, tone = layout
     if last is _Last.FINAL and part is not Part.PARTICLE:
         return None
+    if last is _Last.SOON and part is not Part.DONE:
+        return None
+    if tone.is_bad and (part is Part.DEED or (part is Part.NOUN and word.startswith(_OF))):
+        return None  # 没解决的问题解决了 says what became of what was not done.
     match part:
         case Part.NOUN:
             return (_Last.THANKS if last is _Last.THANKS else _Last.NOUN), tone
@@ -101,11 +114,17 @@ def _next(layout: _Layout, part: Part, word: str) -> _Layout | None:
             return None if tone.is_bad else (_Last.ADVERB, tone | _Tone.GRUMBLE)
         case Part.GRUMBLE:
             return _Last.ADVERB, tone | _Tone.GRUMBLE
+        case Part.SOON:
+            return _Last.SOON, tone
         case Part.ADVERB:
             return (_Last.THANKS if last is _Last.THANKS else _Last.ADVERB), tone
         case Part.PARTICLE:
-            return None if last is _Last.START else layout
-        case Part.PRAISE:
+            if last is _Last.START:
+                return None
+            return (_Last.FINAL if tone.is_bad else last), tone
+        case Part.PRAISE | Part.QUALITY:
+            if part is Part.QUALITY and last is _Last.START:
+                return None
             if len(word) == 1 and last is _Last.DEED:
                 return None
             return (_Last.THANKS if last is _Last.THANKS else _Last.WHOLE), tone | _Tone.PRAISE
@@ -117,6 +136,11 @@ def _next(layout: _Layout, part: Part, word: str) -> _Layout | None:
             if len(word) == 1 and last not in {_Last.NOUN, _Last.DEED, _Last.ADVERB}:
                 return None
             fault = _Tone.MILD if part is Part.MILD else _Tone.ACCUSATION
+            negated = word.startswith(words().negators)
+            if tone & _Tone.NEGATED:
+                return None  # 不解决不行, 没有处理太慢: the negation may be of what follows.
+            if negated:
+                fault |= _Tone.NEGATED
             return (_Last.FINAL if part is Part.FINAL else _Last.WHOLE), tone | fault
 
 
@@ -158,10 +182,11 @@ def _from_layouts(layouts: set[_Layout]) -> Said:
 _NEGATED_WITHIN = 4
 
 
-def _complains(text: str) -> bool:
-    """Whether a clause that no list covers holds a word of complaint, not taken back, and nothing that sounds good."""
+def _signs(text: str) -> tuple[set[Sign], bool]:
+    """The signs in a clause, and whether a negator stands before one of complaint; of one place the longest counts."""
     known = words()
-    found = False
+    found: set[Sign] = set()
+    taken_back = False
     covered = 0
     for start in range(len(text)):
         if start < covered:
@@ -170,14 +195,13 @@ def _complains(text: str) -> bool:
             sign = known.signs.get(text[start : start + length]) if start + length <= len(text) else None
             if sign is None:
                 continue
-            if not sign:
-                return False
-            if any(negator in text[max(0, start - _NEGATED_WITHIN) : start] for negator in known.negators):
-                return False
-            found = True
+            found.add(sign)
+            if sign is Sign.COMPLAINT:
+                before = text[max(0, start - _NEGATED_WITHIN) : start]
+                taken_back = taken_back or any(negator in before for negator in known.negators)
             covered = start + length
             break
-    return found
+    return found, taken_back
 
 
 _NUMBER = re.compile("[0-9]+")
@@ -195,7 +219,12 @@ def said(text: str) -> Said:
             return Said(aside=True)
         for form in (text, core_of(text)):
             if len(form) > 1 and (layouts := _layouts(form)):
-                found = _from_layouts(layouts)
-                if found != Said():
-                    return found
-    return Said(complains=_complains(text))
+                laid_out = _from_layouts(layouts)
+                if laid_out != Said():
+                    return laid_out
+    found, taken_back = _signs(text)
+    return Said(
+        complains=found == {Sign.COMPLAINT} and not taken_back,
+        sounds_bad=Sign.COMPLAINT in found,
+        sounds_good=Sign.PRAISE in found,
+    )

@@ -203,6 +203,10 @@ def _drawn_stars(text: str) -> tuple[Satisfaction | None, bool]:
     return Satisfaction(count), True
 
 
+_USUALLY = "一般"
+"""A level's word that is also an adverb."""
+
+
 def _surroundings(clauses: Sequence[Clause]) -> Rule | None:
     """R4: what stands around the clauses with a level, and may make it somebody's word, or of a part, or nothing."""
     known = words()
@@ -229,6 +233,8 @@ def _surroundings(clauses: Sequence[Clause]) -> Rule | None:
         if before.is_level and clause.kind is Kind.TEXT:
             if clause.text in known.topics or clause.text.startswith(known.limits):
                 return Rule.LIMITED
+            if before.text == _USUALLY and clause.text.startswith(known.how_often):
+                return Rule.UNFINISHED
             if gap.closes:
                 return Rule.EMBEDDED
             if gap.only_spaces and before.kind is not Kind.DIGIT:
@@ -246,6 +252,7 @@ class _Beside:
     said: tuple[Said, ...]
     praising_face: bool
     complaining_face: bool
+    length: int
     praising_filler: bool
     """好 and its like, which may praise, and may only say that a message came."""
 
@@ -266,6 +273,7 @@ def _beside(text: str, clauses: Sequence[Clause]) -> _Beside:
         tuple(said(clause.text) for clause in apart),
         any(face in faces for face in known.good_faces),
         any(face in faces for face in known.bad_faces),
+        sum(len(clause.text) for clause in apart),
         any(clause.kind is Kind.FILLER and clause.text in known.praise_alone for clause in clauses),
     )
 
@@ -290,9 +298,27 @@ def _is_supported(satisfaction: Satisfaction, beside: _Beside) -> bool:
     return satisfaction is Satisfaction.BASICALLY_SATISFIED or any(clause.good for clause in beside.said)
 
 
+def _is_told(satisfaction: Satisfaction, beside: _Beside) -> bool:
+    """Whether a story sounds like the level's half, and nowhere like the other."""
+    good = beside.praising_face or any(clause.good or clause.done or clause.sounds_good for clause in beside.said)
+    bad = beside.complaining_face or any(
+        clause.bad or clause.accuses or clause.sounds_bad or (clause.mild and not clause.good) for clause in beside.said
+    )
+    if satisfaction is Satisfaction.BASICALLY_SATISFIED:
+        return good != bad
+    return bad and not good if satisfaction.is_bad else good and not bad
+
+
+_STORY = 40
+"""Characters beside a level's words; a denial, a topic or a name is shorter."""
+
+
 def _words_problem(satisfaction: Satisfaction, beside: _Beside) -> Rule | None:
     """Why a level's words or stars are none. They are plainer than a digit: beside them a clause may also say nothing
-    for either half, beside 一般 it may accuse, and beside 不满意 praise may stand before a complaint."""
+    for either half, beside 一般 it may accuse, beside 不满意 praise may stand before a complaint, and a story that no
+    list covers may be told, if it sounds like one half alone."""
+    if beside.length >= _STORY and _is_told(satisfaction, beside):
+        return None
     if not satisfaction.is_bad:
         if beside.contradicts(satisfaction):
             return Rule.OPPOSITE

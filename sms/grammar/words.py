@@ -13,14 +13,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import Enum, StrEnum, auto
 from functools import cache
 
 from models.terms import Satisfaction
 from sms.grammar.fold import fold
 from sms.grammar.source import read_toml
 
-__all__ = ["Doubt", "GrammarInvalid", "Part", "Words", "cover", "longest_first", "words"]
+__all__ = ["Doubt", "GrammarInvalid", "Part", "Sign", "Words", "cover", "longest_first", "words"]
 
 COVER = "\x00"
 """Stands where a word was covered; no folded text holds it."""
@@ -47,15 +47,26 @@ class Part(Enum):
     DEED = "deeds"
     TIME = "times"
     ADVERB = "adverbs"
+    SOON = "soon"
     GRUMBLE = "grumbles"
     PARTICLE = "particles"
     PRAISE = "praise"
+    QUALITY = "qualities"
     THANKS = "thanks"
     THANKED = "thanked"
     DONE = "done"
     MILD = "mild"
     ACCUSATION = "accusations"
     FINAL = "final_accusations"
+
+
+class Sign(Enum):
+    """What a word says of a clause that cannot be laid out."""
+
+    COMPLAINT = auto()
+    PRAISE = auto()
+    TURN = auto()
+    """Things may have turned good, or somebody asks for something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +85,14 @@ class Words:
     topics: frozenset[str]
     topic_beginnings: tuple[str, ...]
     limits: tuple[str, ...]
+    how_often: tuple[str, ...]
     begins_measure: tuple[str, ...]
     begins_none: tuple[str, ...]
     parts: Mapping[str, frozenset[Part]]
     part_lengths: tuple[int, ...]
     asides: frozenset[str]
-    signs: Mapping[str, bool]
-    """What a clause is looked through for: words of complaint (True), and words of praise or of a turn (False)."""
+    signs: Mapping[str, Sign]
+    """What a clause that cannot be laid out is looked through for."""
     sign_lengths: tuple[int, ...]
     negators: tuple[str, ...]
     praise_alone: frozenset[str]
@@ -152,14 +164,17 @@ def _parts() -> dict[str, frozenset[Part]]:
     return {word: frozenset(found) for word, found in parts.items()}
 
 
-def _signs(parts: Mapping[str, frozenset[Part]]) -> dict[str, bool]:
+def _signs(parts: Mapping[str, frozenset[Part]]) -> dict[str, Sign]:
     """Words of complaint over words of a turn over words of praise; of one place the longest is taken."""
-    good = {Part.PRAISE, Part.THANKS, Part.DONE}
+    good = {Part.PRAISE, Part.QUALITY, Part.THANKS, Part.DONE}
     bad = {Part.MILD, Part.ACCUSATION, Part.FINAL}
-    signs = {word: False for word, found in parts.items() if len(word) > 1 and found & good}
-    signs |= dict.fromkeys((*_list("beside", "turns"), *_list("beside", "requests")), False)
-    signs |= {word: True for word, found in parts.items() if len(word) > 1 and found & bad and not found & good}
-    return signs | dict.fromkeys(_list("beside", "complaints"), True)
+    long = {word: found for word, found in parts.items() if len(word) > 1}
+    return (
+        {word: Sign.PRAISE for word, found in long.items() if found & good}
+        | dict.fromkeys((*_list("beside", "turns"), *_list("beside", "requests")), Sign.TURN)
+        | {word: Sign.COMPLAINT for word, found in long.items() if found & bad and not found & good}
+        | dict.fromkeys(_list("beside", "complaints"), Sign.COMPLAINT)
+    )
 
 
 def _lengths(entries: Iterable[str]) -> tuple[int, ...]:
@@ -200,6 +215,7 @@ def words() -> Words:
         topics=frozenset(_list("clauses", "topics")),
         topic_beginnings=_list("clauses", "topic_beginnings"),
         limits=_list("clauses", "limits"),
+        how_often=_list("clauses", "how_often"),
         begins_measure=_list("characters", "measures", "begins"),
         begins_none=_list("characters", "measures", "begins_none"),
         parts=parts,
