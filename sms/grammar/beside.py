@@ -104,6 +104,8 @@ def _next(layout: _Layout, part: Part, word: str) -> _Layout | None:
     if tone.is_bad and (part is Part.DEED or (part is Part.NOUN and word.startswith(_OF))):
         return None  # 没解决的问题解决了 says what became of what was not done.
     match part:
+        case Part.NOUN if tone.is_bad and last is not _Last.WHOLE:
+            return (_Last.THANKS if last is _Last.THANKS else _Last.ADVERB), tone  # 老赖还钱了
         case Part.NOUN:
             return (_Last.THANKS if last is _Last.THANKS else _Last.NOUN), tone
         case Part.DEED:
@@ -173,7 +175,7 @@ def _from_layouts(layouts: set[_Layout]) -> Said:
         good=not may_fault and any(last in may_end and not tone & _Tone.GRUMBLE for last, tone in ends),
         bad=not may_praise
         and any(last in {_Last.WHOLE, _Last.NOUN, _Last.DEED, _Last.FINAL} and not tone.is_good for last, tone in ends),
-        mild=not accuses and any(last in may_end for last, _ in ends),
+        mild=not accuses and any(last in may_end or last is _Last.FINAL for last, _ in ends),
         done=any(tone & _Tone.DONE for _, tone in ends),
         accuses=accuses,
     )
