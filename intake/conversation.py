@@ -318,15 +318,16 @@ def _rest(heard: Heard, situation: Situation, rules: ReplyRules) -> Decision:
         return Decision(Outcome.QUEUED, QueueReason.WITHDRAWN)
     rated = invited.standing is not None and not invited.open_members
     talking = _asked_within(invited, situation.at, rules.conversation)
-    if rated and heard.doubtful and heard.satisfaction is None and not heard.mistaken:
-        # An absence notice that our question met is no reason for a rating; a complaint in it is seen by a person.
-        remark = Remark(RemarkKind.COMMENT, None, heard.text)
-        return Decision(Outcome.COMMENT, QueueReason.UNCLEAR, remark=remark)
-    if rated and talking:
+    doubtful = heard.doubtful and heard.satisfaction is None and not heard.mistaken
+    if rated and talking and not doubtful:
         return _talk(heard, invited, situation.at, rules)
     late = invited.state not in _OPEN and invited.ended_at is not None
     if late and invited.ended_at is not None and situation.at - invited.ended_at > rules.late_window:
         return Decision(Outcome.QUEUED, QueueReason.TOO_LATE)
+    if rated and doubtful:
+        # An absence notice that our question met is no reason for a rating; a complaint in it is seen by a person.
+        remark = Remark(RemarkKind.COMMENT, None, heard.text)
+        return Decision(Outcome.COMMENT, QueueReason.UNCLEAR, remark=remark)
     if rated:
         return _after_rating(heard, invited)
     if heard.satisfaction is not None:

@@ -366,6 +366,7 @@ MAYBE = words("我正在忙，等会儿再选", doubtful=True)
         (replace(ASKED, clarified_at=START - HOUR), UNCLEAR),
         (asked(S.EXPIRED, ended_at=LATELY), UNCLEAR),
         (asked(S.EXPIRED, ended_at=LONG_AGO), queued(Q.TOO_LATE)),
+        (replace(RATED, ended_at=LONG_AGO), queued(Q.TOO_LATE)),
         (RATED, replace(remarked(MAYBE.text or ""), queue=Q.UNCLEAR)),
         (TALK, replace(remarked(MAYBE.text or ""), queue=Q.UNCLEAR)),
     ],
