@@ -110,7 +110,10 @@ class Words:
     bad_star_words: frozenset[str]
     score: str
     counting: tuple[str, ...]
-    automatic: tuple[str, ...]
+    notices: re.Pattern[str]
+    absence: re.Pattern[str]
+    around_absence: re.Pattern[str]
+    people: tuple[str, ...]
     codes: re.Pattern[str]
 
 
@@ -245,7 +248,21 @@ def words() -> Words:
         bad_star_words=frozenset(bad),
         score=characters["measures"]["score"],
         counting=_list("characters", "measures", "counting"),
-        automatic=_list("automatic", "phrases"),
+        notices=re.compile(
+            f"{longest_first(_list('automatic', 'notices'))}"
+            f"|(?:\\A|(?<=[^0-9a-z\u3400-\u9fff]))(?:{longest_first(_list('automatic', 'marks'))})"
+        ),
+        absence=re.compile(longest_first(_list("automatic", "phrases"))),
+        around_absence=re.compile(
+            longest_first(
+                {
+                    *_list("automatic", "around"),
+                    *(word for place in ("before", "after", "alone") for word in _list("fillers", place)),
+                }
+            )
+            + r"|(?<![0-9])(?:1[0-9]{10}|0[0-9]{2,3}-?[0-9]{7,8})(?![0-9])"
+        ),
+        people=_list("automatic", "people"),
         codes=re.compile(
             f"(?:{code_words}).{{0,8}}?(?<![0-9a-z])[0-9a-z-]{{4,10}}(?![0-9a-z])"
             f"|(?<![0-9a-z])[0-9]{{4,8}}(?![0-9a-z]).{{0,8}}?(?:{code_words})"

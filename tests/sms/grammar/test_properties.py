@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from models.terms import Satisfaction
-from sms.grammar import Outcome, is_automatic, read, read_follow_up
+from sms.grammar import Machine, Outcome, is_automatic, machine, read, read_follow_up
 from sms.grammar.beside import Said, said
 from sms.grammar.fold import fold
+from sms.grammar.source import read_toml
 from sms.grammar.words import Doubt, Part, words
 from tests.sms.grammar.replies import DEFAULT, REPLIES
 
@@ -239,6 +240,32 @@ def test_full_width_changes_no_reading(text: str) -> None:
     assert read(wide, DEFAULT).satisfaction == read(text, DEFAULT).satisfaction
 
 
+_MACHINES = st.sampled_from(
+    [*read_toml("automatic")["notices"], *read_toml("automatic")["marks"], *read_toml("automatic")["phrases"]]
+)
+_OF_A_PERSON = st.sampled_from(
+    [
+        *(word for satisfaction in Satisfaction for word in read_toml("levels")[satisfaction.name.lower()]),
+        *"12345",
+        *read_toml("beside")["accusation"],
+        *read_toml("automatic")["people"],
+        *read_toml("doubts")["pressure"],
+        *read_toml("doubts")["irony"],
+    ]
+)
+
+
+@given(_MACHINES, _OF_A_PERSON, st.sampled_from(["，", "。", "\n", " ！"]), st.booleans())
+def test_no_machine_is_seen_where_a_person_speaks_too(notice: str, person: str, stop: str, before: bool) -> None:
+    text = f"{person}{stop}{notice}" if before else f"{notice}{stop}{person}"
+    assert machine(text) is not Machine.YES
+
+
+@given(_MACHINES, st.sampled_from(["退订", "不要再发短信了", "别再发了"]), st.booleans())
+def test_an_opt_out_beside_a_machine_s_words_opts_out(notice: str, out: str, before: bool) -> None:
+    assert read(f"{out}，{notice}" if before else f"{notice}，{out}", DEFAULT).outcome is Outcome.OPT_OUT
+
+
 # ── bounds ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 _LIMIT = 0.005
@@ -288,6 +315,9 @@ HEAVY = {
     "colons": "1:",
     "combining marks": "5\u0338",
     "surrogates": "\ud800",
+    "absence": "我正在开会，稍后",
+    "half a receipt": "id:stat:",
+    "nearly a telephone number": "我正在忙1380000000，",
     "random": _random(1),
     "more random": _random(2),
 }
@@ -297,14 +327,15 @@ HEAVY = {
 def test_1000_characters_of_anything_in_5_milliseconds(kind: str) -> None:
     text = (HEAVY[kind] * 1000)[:1000]
     assert len(text) == 1000
-    read(text, DEFAULT)
+    for reads in (lambda: read(text, DEFAULT), lambda: machine(text)):
+        reads()
+        assert min(_seconds(reads) for _ in range(9)) < _LIMIT
 
-    def seconds() -> float:
-        before = time.thread_time()
-        read(text, DEFAULT)
-        return time.thread_time() - before
 
-    assert min(seconds() for _ in range(9)) < _LIMIT
+def _seconds(reads: Callable[[], object]) -> float:
+    before = time.thread_time()
+    reads()
+    return time.thread_time() - before
 
 
 @pytest.mark.parametrize("kind", HEAVY)
