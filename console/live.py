@@ -116,7 +116,7 @@ def read_shown(connection: Connection, clock: Clock, sight: Sight, rules: BoardR
     return Shown(
         day,
         read_figures(connection, day, sight),
-        read_machinery(connection, now, rules, days) if sight.sees_machinery else None,
+        sight.shown_of(read_machinery(connection, now, rules, days)) if sight.sees_machinery else None,
         None if sight.is_wall else read_work(connection, now, sight),
         None if sight.is_wall else read_unseen(connection, day, sight),
     )
@@ -475,7 +475,7 @@ class LiveBoards:
                 sight: Shown(
                     day,
                     read_figures(connection, day, sight),
-                    self._machinery if sight.sees_machinery else None,
+                    sight.shown_of(self._machinery) if self._machinery is not None else None,
                     self._work.get(sight),
                     self._unseen.get(sight),
                 )
