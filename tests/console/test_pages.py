@@ -224,7 +224,9 @@ def used_keys() -> tuple[set[str], set[str]]:
             whole |= set(re.findall(rf"{calls}{quote}([\w.]+){quote}\s*[,)]", text))
             begun |= set(re.findall(rf"{calls}{quote}([\w.]+){quote} ~", text))
             begun |= set(re.findall(rf"{calls}f{quote}([\w.]+)\{{", text))
-            begun |= {f"{table}." for table in re.findall(rf"\b(?:words|of|choices|table)\({quote}(\w+){quote}", text)}
+            begun |= {
+                f"{table}." for table in re.findall(rf"\b(?:words|of|word|choices|table)\({quote}(\w+){quote}", text)
+            }
     return whole, begun
 
 
