@@ -247,6 +247,15 @@ def test_every_action_and_role_has_its_word() -> None:
     assert set(texts.table("role")) == {role.value for role in ConsoleRole} - {"board"}
 
 
+@pytest.mark.parametrize("table", ["ratings", "filter", "column", "fact", "by", "view_of", "part"])
+def test_one_thing_has_one_word_on_every_page(table: str) -> None:
+    """The glossary's words (docs/glossary.md)."""
+    texts = Catalogue.load()
+    assert texts(f"{table}.queue") == "技能组"
+    assert texts("view.queue") == "按技能组"
+    assert texts(f"{table}.agent").startswith("坐席")
+
+
 NOT_FOR_PAGES = {
     "api.py": "the API's name",
     "openapi.py": "the API's name",
