@@ -321,7 +321,7 @@ def _messages(connection: Connection, viewer: Viewer, invitation_ids: Sequence[s
             if row.queue:
                 facts.append(Fact("queue_of_work", row.queue, "queue_reason"))
             if row.handled_by:
-                facts.append(Fact("handled_by", row.handled_by))
+                facts.append(Fact("handled_by", row.handled_by, "actor"))
             words = mask_words(row.text) if row.text else None
             found.append(Event(row.created_at, EventKind.SMS_IN, tuple(facts), words=words))
             continue

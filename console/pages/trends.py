@@ -356,6 +356,7 @@ def routes(console: Console) -> APIRouter:
             lines=[] if of_reasons else page.lines(),
             whole=page.whole(),
             default=Origin.DEFAULT,
+            satisfied_from=console.board_rules.satisfied_from,
             rows=len(page.rows),
             reasons=_reason_lines(page, now_given, before_given, before.period, console.texts("trends.no_reason")),
             narrowed=[(name, value) for name in Slice.__slots__ if (value := getattr(asked.part, name)) is not None],
