@@ -68,14 +68,10 @@ def _says_absence_alone(folded: str) -> bool:
     left = known.around_absence.sub("", rest)
     if any(sign.isalnum() for sign in left) or any(word in left for word in known.accusation):
         return False
-    return not any(word in rest for word in (*known.people, *_ironies()))
+    return not any(word in rest for word in (*known.people, *known.doubts[Doubt.IRONY]))
 
 
-def _ironies() -> tuple[str, ...]:
-    """👎 and 😡 are no word, and no machine's."""
-    return words().doubts[Doubt.IRONY]
-
-
+_OF_A_PERSON = (Doubt.PRESSURE, Doubt.IRONY, Doubt.QUESTION)
 _ANY_MAP = KeyMap.parse("1=5,2=4,3=3,4=2,5=1")
 """Which level a digit means does not matter here."""
 _LEVELS = frozenset({Kind.DIGIT, Kind.WORDS, Kind.STARS, Kind.SCORE, Kind.CONTRADICTION})
@@ -84,6 +80,7 @@ _LEVELS = frozenset({Kind.DIGIT, Kind.WORDS, Kind.STARS, Kind.SCORE, Kind.CONTRA
 def _a_person_speaks(folded: Folded) -> bool:
     known = words()
     rest = known.absence.sub(" ", known.notices.sub(" ", folded.text))
-    if any(word in rest for word in (*known.people, *known.accusation, *known.doubts[Doubt.PRESSURE], *_ironies())):
+    said = (*known.people, *known.accusation, *(word for doubt in _OF_A_PERSON for word in known.doubts[doubt]))
+    if any(word in rest for word in said):
         return True
     return any(clause.kind in _LEVELS for clause in clauses_of(folded, _ANY_MAP))

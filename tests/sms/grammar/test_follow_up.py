@@ -119,6 +119,10 @@ def test_what_holds_nothing_but_a_machine_s_words_is_automatic(text: str) -> Non
         "【自动回复】他们让我选满意",
         "自动回复：5",
         "TD，不方便接电话",
+        "回复1显示指令错误",
+        "退订回T是什么意思",
+        "我回了5，提示指令错误",
+        "【自动回复】😡",
     ],
 )
 def test_what_either_may_have_written_is_doubtful(text: str) -> None:
