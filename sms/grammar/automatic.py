@@ -12,11 +12,12 @@ They get no answer, so that two machines never keep a conversation going. Rules 
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import cache
 
 from config.keymap import KeyMap
 from sms.grammar.clauses import Kind, clauses_of
 from sms.grammar.fold import Folded, fold
-from sms.grammar.words import Doubt, words
+from sms.grammar.words import Doubt, Part, Sign, words
 
 __all__ = ["Machine", "folded_is_automatic", "is_automatic", "machine"]
 
@@ -66,9 +67,17 @@ def _says_absence_alone(folded: str) -> bool:
     if not count:
         return False
     left = known.around_absence.sub("", rest)
-    if any(sign.isalnum() for sign in left) or any(word in left for word in known.accusation):
+    if any(sign.isalnum() for sign in left) or any(word in left for word in _complaints()):
         return False
     return not any(word in rest for word in (*known.people, *known.doubts[Doubt.IRONY]))
+
+
+@cache
+def _complaints() -> tuple[str, ...]:
+    known = words()
+    found = {word for word, sign in known.signs.items() if sign is Sign.COMPLAINT}
+    found |= {word for word, parts in known.parts.items() if parts & {Part.ACCUSATION, Part.FINAL}}
+    return tuple(word for word in found if len(word) > 1)
 
 
 _OF_A_PERSON = (Doubt.PRESSURE, Doubt.IRONY, Doubt.QUESTION)
@@ -80,7 +89,7 @@ _LEVELS = frozenset({Kind.DIGIT, Kind.WORDS, Kind.STARS, Kind.SCORE, Kind.CONTRA
 def _a_person_speaks(folded: Folded) -> bool:
     known = words()
     rest = known.absence.sub(" ", known.notices.sub(" ", folded.text))
-    said = (*known.people, *known.accusation, *(word for doubt in _OF_A_PERSON for word in known.doubts[doubt]))
+    said = (*known.people, *_complaints(), *(word for doubt in _OF_A_PERSON for word in known.doubts[doubt]))
     if any(word in rest for word in said):
         return True
     return any(clause.kind in _LEVELS for clause in clauses_of(folded, _ANY_MAP))

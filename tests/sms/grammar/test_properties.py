@@ -247,7 +247,7 @@ _OF_A_PERSON = st.sampled_from(
     [
         *(word for satisfaction in Satisfaction for word in read_toml("levels")[satisfaction.name.lower()]),
         *"12345",
-        *read_toml("beside")["accusation"],
+        *read_toml("beside")["accusations"],
         *read_toml("automatic")["people"],
         *read_toml("doubts")["pressure"],
         *read_toml("doubts")["irony"],
