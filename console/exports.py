@@ -20,7 +20,7 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -110,7 +110,7 @@ class Export:
         self.rows: int | None = None
         self.ended: Ended | None = None
 
-    async def chunks(self, until: Until) -> AsyncIterator[bytes]:
+    async def chunks(self, until: Until) -> AsyncGenerator[bytes, None]:
         """The file. Ends the child however this ends.
 
         Args:

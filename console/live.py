@@ -27,7 +27,7 @@ import asyncio
 import json
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -254,7 +254,7 @@ class LiveBoards:
 
     async def stream(
         self, sight: Sight, cursor: str | None, still_open: StillOpen, session: bytes | None = None
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """The events of one board, for as long as it is looked at.
 
         Args:

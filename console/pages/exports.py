@@ -9,12 +9,12 @@ Rules kept here:
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Annotated
 from urllib.parse import parse_qsl, quote
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
@@ -31,6 +31,7 @@ from console.exports import (
 )
 from console.pages.ratings import READERS, tail_hash, today_of
 from console.pages.shell import Console, Form, Refused, Unavailable
+from console.pages.streamed import Streamed
 from console.people import find_user
 from console.ratings import RatingFilters, read_filters
 from console.reveal import LONGEST_REASON, SHORTEST_REASON
@@ -132,17 +133,18 @@ def routes(console: Console) -> APIRouter:
             await run_in_threadpool(write_down, session, Action.EXPORT_ENDED, f"{told} failed")
             return await run_in_threadpool(refuse, 503, "failed")
 
-        async def body() -> AsyncIterator[bytes]:
+        async def body() -> AsyncGenerator[bytes, None]:
             try:
-                async for some in started.chunks(lambda: unwanted(None, session)):
-                    yield some
+                async with aclosing(started.chunks(lambda: unwanted(None, session))) as chunks:
+                    async for some in chunks:
+                        yield some
             finally:
                 ended(session, f"{told} {_how(started)}")
 
         moment = f"{console.clock.now().astimezone(SHANGHAI):%Y%m%d-%H%M%S}"
         name, plain = console.texts("export.file", moment=moment, form=kind.value), f"huiyin-{moment}.{kind.value}"
         disposition = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name)}"
-        return StreamingResponse(body(), media_type=kind.media_type, headers={"Content-Disposition": disposition})
+        return Streamed(body(), kind.media_type, {"Content-Disposition": disposition})
 
     async def unwanted(request: Request | None, session: Session) -> None:
         """Comes to its end when the browser is away, or its user may not see what they saw when they asked.
