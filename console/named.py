@@ -17,11 +17,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, select
+from sqlalchemy import ColumnElement, Connection, false, select
 
 from console.directory import Entry, Names
 from console.ratings import Problem, RatingFilters
-from console.viewer import Viewer, visible
+from console.viewer import Viewer, narrowed
 from models.tables import calls, evaluations
 from models.terms import Channel
 
@@ -108,34 +108,41 @@ def _theirs(connection: Connection, viewer: Viewer, field: str, code: str) -> bo
     return _has_row(connection, viewer, field, code)
 
 
-def _newest(column: ColumnElement[Any], code: str, channel: Channel) -> Select[Any]:
-    """A code's newest ratings of a channel, along an index."""
-    rows = select(e.id).where(column == code, e.channel == channel.value).order_by(e.assess_time.desc(), e.id.desc())
-    return select(rows.limit(NEWEST).subquery().c.id)
+def _newest(*conditions: ColumnElement[bool]) -> Any:
+    """The newest ratings of some, along an index, whosever they are."""
+    rows = select(e.dept_code, e.dept_name, e.area_code).where(*conditions)
+    return rows.order_by(e.assess_time.desc(), e.id.desc()).limit(NEWEST).subquery().c
+
+
+def _seen(viewer: Viewer, dept: ColumnElement[Any], area: ColumnElement[Any]) -> ColumnElement[bool]:
+    """`visible` of rows that were found already (console/viewer.py)."""
+    return narrowed(viewer.depts, viewer.areas, dept, area) if viewer.sees_record else false()
 
 
 def _has_row(connection: Connection, viewer: Viewer, field: str, code: str) -> bool:
     """Whether one of a code's newest ratings or calls may be seen by a viewer."""
     of_rating, of_call = (e.agent, calls.c.agent) if field == "agent" else (e.dept_code, calls.c.dept)
-    mine = [
-        select(e.id).where(e.id.in_(_newest(of_rating, code, channel)), visible(viewer, evaluations))
-        for channel in Channel
-    ]
-    newest = select(calls.c.subject_id).where(of_call == code).order_by(calls.c.ended_at.desc()).limit(NEWEST)
-    called = select(newest.subquery().c.subject_id)
-    mine.append(select(calls.c.subject_id).where(calls.c.subject_id.in_(called), visible(viewer, calls)))
+    mine = []
+    for channel in Channel:
+        rated = _newest(of_rating == code, e.channel == channel.value)
+        mine.append(select(rated.area_code).where(_seen(viewer, rated.dept_code, rated.area_code)))
+    newest = select(calls.c.dept, calls.c.area_code).where(of_call == code)
+    called = newest.order_by(calls.c.ended_at.desc(), calls.c.subject_id.desc()).limit(NEWEST).subquery().c
+    mine.append(select(called.area_code).where(_seen(viewer, called.dept, called.area_code)))
     return any(connection.execute(rows.limit(1)).first() is not None for rows in mine)
 
 
 def _of_record(connection: Connection, viewer: Viewer, known: Mapping[str, Entry], told: str) -> set[str]:
     """The codes of departments whose name came with the record, where the directory has none for them."""
-    newest = [select(select(e.id).order_by(e.assess_time.desc(), e.id.desc()).limit(NEWEST).subquery().c.id)]
+    newest = [_newest()]
     if viewer.depts:
-        newest = [_newest(e.dept_code, code, channel) for code in viewer.depts for channel in Channel]
+        newest = [
+            _newest(e.dept_code == code, e.channel == channel.value) for code in viewer.depts for channel in Channel
+        ]
     found: set[str] = set()
     for rows in newest:
-        named = select(e.dept_code).where(
-            e.id.in_(rows), e.dept_name == told, e.dept_code.is_not(None), visible(viewer, evaluations)
+        named = select(rows.dept_code).where(
+            rows.dept_name == told, rows.dept_code.is_not(None), _seen(viewer, rows.dept_code, rows.area_code)
         )
         found |= set(connection.execute(named.distinct()).scalars())
     return found - known.keys()
