@@ -54,6 +54,7 @@ from models.terms import (
     AuditAction,
     Channel,
     DefaultReason,
+    FeedKind,
     InvitationState,
     MessageState,
     Origin,
@@ -371,7 +372,7 @@ class _Group:
                 asked,
             ),
             (evaluation_id, *key, OutboxState.WAITING.value, now, 0, now),
-            ("evaluation", *key, now),
+            (FeedKind.DEFAULT.value, *key, now),
             (new_id(), now, Actor.SCHEDULER.value, AuditAction.RATING_DEFAULTED.value, row.subject_id),
         )
 

@@ -109,7 +109,7 @@ def test_an_unrated_case_counts_as_basically_satisfied(record: Replying, default
     )
     pushed = record.one(outbox)
     assert (pushed.evaluation_id, pushed.state, pushed.not_before) == (evaluation.id, "waiting", now)
-    assert [(row.kind, row.subject_id, row.assess_number) for row in record.rows(feed)] == [("evaluation", subject, 1)]
+    assert [(row.kind, row.subject_id, row.assess_number) for row in record.rows(feed)] == [("default", subject, 1)]
     assert [(row.actor, row.action, row.subject_id) for row in record.rows(audit)] == [
         ("scheduler", "rating.defaulted", subject)
     ]
