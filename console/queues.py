@@ -581,13 +581,15 @@ def failures_page(
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A call or a case of an invitation, with the rating that stands (`level` None: none)."""
+    """A call or a case of an invitation, with the rating that stands (`level` None: none). `dept_name`: as it came with
+    the record."""
 
     subject_id: str
     is_case: bool
     number: str
     service_number: int | None
     dept: str | None
+    dept_name: str | None
     agent: str | None
     level: Satisfaction | None
     origin: str | None
@@ -835,7 +837,8 @@ def _members(connection: Connection, viewer: Viewer, ids: Collection[str]) -> di
                 is_case,
                 row.case_no if is_case else row.call_key,
                 row.service_number if is_case else None,
-                (row.dept_name or row.dept_code) if is_case else row.dept,
+                row.dept_code if is_case else row.dept,
+                row.dept_name if is_case else None,
                 row.agent if is_case else row.call_agent,
                 Satisfaction(row.satisfaction) if row.satisfaction is not None else None,
                 row.origin,

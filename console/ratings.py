@@ -119,6 +119,8 @@ class Problem(StrEnum):
     TAIL = "tail"
     LONG = "long"
     SIGNS = "signs"
+    NAME = "name"
+    SEVERAL = "several"
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,7 +228,7 @@ def _subject(connection: Connection, viewer: Viewer, subject_id: str) -> tuple[S
 
 
 def _named(connection: Connection, viewer: Viewer, subject_id: str) -> NamedCase | None:
-    """The case that a call named, as far as the viewer may see it; who sees everything has one that is not known, too."""
+    """The case that a call named, as far as the viewer may see it; who sees everything is told an unknown one, too."""
     found = connection.execute(
         select(cases.c.subject_id, cases.c.case_no, cases.c.service_number)
         .select_from(
