@@ -406,6 +406,7 @@ class ScheduleSection(Section):
     defaults: bool = True
     default_grace: Annotated[Duration, between("0s", "7d")] = timedelta(hours=2)
     default_backlog: bool = False
+    longest_downtime: Annotated[Duration, between("0s", "1000d")] = timedelta(days=3)
     rows_per_second: Annotated[int, Field(ge=1, le=100_000)] = 500
     calendar_warning: Annotated[Duration, between("0s", "1000d")] = timedelta(days=60)
 

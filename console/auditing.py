@@ -1,7 +1,8 @@
 """What people do in the console, as rows of the audit.
 
 Rules kept here: a row is written in the transaction of what it tells of; no number stands in it, not even one that
-somebody typed into a reason.
+somebody typed into a reason. What somebody typed may name a citizen: only the actions of `TypedAction` have such words,
+and they go with the citizen's own (intake/blanking.py).
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from sqlalchemy import Executable, insert
 from console.masking import mask_words
 from models.ids import new_id
 from models.tables import audit
+from models.terms import TOLD_APART, TypedAction
 
 __all__ = ["Action", "Executes", "note"]
 
 _LONGEST = 1000
+_TYPED = frozenset(TypedAction)
 
 
 class Action(StrEnum):
@@ -36,10 +39,10 @@ class Action(StrEnum):
     TOKEN_REVOKED = "token.revoked"  # noqa: S105
     BOARD_ADDED = "board.added"
     BOARD_REVOKED = "board.revoked"
-    NUMBER_REVEALED = "number.revealed"
-    WORDS_REVEALED = "words.revealed"
+    NUMBER_REVEALED = TypedAction.NUMBER_REVEALED.value
+    WORDS_REVEALED = TypedAction.WORDS_REVEALED.value
     RATING_SEEN = "rating.seen"
-    RATING_NOTED = "rating.noted"
+    RATING_NOTED = TypedAction.RATING_NOTED.value
     # Written by intake/queue_work.py and by the push, for people of the console.
     WORK_TAKEN = "work.taken"
     WORK_RELEASED = "work.released"
@@ -48,7 +51,7 @@ class Action(StrEnum):
     REPLY_DISMISSED = "reply.dismissed"
     FAILURE_SEEN = "failure.seen"
     LETTER_RETRIED = "push.retry"
-    EXPORTED = "ratings.exported"
+    EXPORTED = TypedAction.EXPORTED.value
     EXPORT_ENDED = "ratings.export_ended"
     DIRECTORY_IMPORTED = "directory.imported"
 
@@ -74,8 +77,13 @@ def note(
     Args:
         detail: names and codes of ours.
         words: what a person typed; loses whatever is as long as a telephone number.
+
+    Raises:
+        ValueError: words under an action of which nobody would take them away again.
     """
-    told = " · ".join(part for part in (detail, mask_words(words)) if part)
+    if words and action.value not in _TYPED:
+        raise ValueError(f"{action.value} keeps no words for ever: it is no TypedAction")
+    told = TOLD_APART.join(part for part in (detail, mask_words(words)) if part)
     executes.execute(
         insert(audit).values(
             id=new_id(),

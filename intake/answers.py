@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, bindparam, exists, func, or_, select, upda
 
 from intake.counted import ASKED_NAMES, ASKED_SET, UNTOLD, asked_values, asked_whose, lock_invitations, note_invitation
 from intake.outgoing import AGAIN_SEGMENTS, ASKS, STATE, TRIES, UNDELIVERED, Unsent, leave_unsent
+from intake.pauses import clock_jumped
 from intake.receipts import GIVEN_UP, SENT_AGAIN, Matched, Noted, ReceiptRules, look_again, settle_answered
 from models.door import Many, Priority, Unit
 from models.reads import Read, any_of, one_of
@@ -351,6 +352,8 @@ class SettleMessages:
         return [command._settle(unit) for command in commands]
 
     def _settle(self, unit: Unit) -> int:
+        if not self.restarted and clock_jumped(unit):
+            return 0  # what a link has is not over for a clock that nobody has looked at
         rows = self._overdue(unit)
         by_state: dict[str, list[Any]] = {}
         for row in rows:

@@ -6,10 +6,12 @@ Rules kept here (docs/data-model.md, Keeping and forgetting):
 1. Rows stay, and with them every count, level and state; numbers, words and texts in them go. Rows that hold nothing
    else go whole: parts, routes, receipts that wait for their message, opt-outs that were taken back.
 2. The words of an evaluation that the centre has not answered for stay until it has: they are named in `forgetting`.
-   A dead letter was answered.
+   A dead letter was answered. One without words waits, too: the centre's answer may name the citizen.
 3. Nothing more can be sent without a number, so what is open ends and what is queued is cancelled. What a link has is
    left to its answer: nothing of the person is needed for that, and a claim cancels what comes back.
-4. Of a number that has opted out the keyed hash stays, and the id of its key (models/privacy.py).
+4. What others said of the citizen goes with that: the centre's note, its reasons for refusing, a supervisor's note, and
+   what somebody typed to the audit (`TypedAction`), of which who, when and what was done stays.
+5. Of a number that has opted out the keyed hash stays, and the id of its key (models/privacy.py).
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, case, delete, exists, ins
 from models.door import Many, Unit
 from models.push_faults import PushFault
 from models.tables import (
+    audit,
     evaluations,
     forgetting,
     invitation_members,
@@ -38,12 +41,13 @@ from models.tables import (
     remarks,
     seen,
 )
-from models.terms import BatchState, MessageState, OutboxState
+from models.terms import TOLD_APART, BatchState, MessageState, OutboxState, TypedAction
 
 __all__ = [
     "GROUP",
     "NO_NUMBER",
     "Words",
+    "blank_acts",
     "blank_answered",
     "blank_numbers_of_nobody",
     "blank_ratings",
@@ -107,11 +111,17 @@ def blank_words(
     if subjects:
         of_ratings = or_(of_ratings, evaluations.c.subject_id.in_(subjects))
     found = unit.execute(
-        select(evaluations.c.id, evaluations.c.subject_id, evaluations.c.assess_number, outbox.c.state)
+        select(
+            evaluations.c.id,
+            evaluations.c.subject_id,
+            evaluations.c.assess_number,
+            evaluations.c.comment,
+            outbox.c.state,
+        )
         .select_from(evaluations.outerjoin(outbox, outbox.c.evaluation_id == evaluations.c.id))
         .where(
             of_ratings,
-            evaluations.c.comment.is_not(None),
+            _MAY_HOLD_WORDS,
             ~exists().where(forgetting.c.evaluation_id == evaluations.c.id),
         )
         .order_by(evaluations.c.subject_id, evaluations.c.assess_number)
@@ -133,12 +143,26 @@ def blank_words(
             ],
         )
         if release:
-            unit.many(_RELEASE, [(row.id, now) for row in waiting])
+            unit.many(_RELEASE, [(row.id, now) for row in waiting if row.comment is not None])
     answered = [row for row in found if row.state != OutboxState.WAITING.value]
     blank_answered(unit, answered)
     return Words(len(answered), len(waiting), len(found) == GROUP)
 
 
+_MAY_HOLD_WORDS = or_(
+    evaluations.c.comment.is_not(None),
+    evaluations.c.centre_note.is_not(None),
+    outbox.c.state == OutboxState.WAITING.value,
+    outbox.c.reason != _REASON_GONE,
+    exists().where(push_members.c.evaluation_id == evaluations.c.id, push_members.c.reason != _REASON_GONE),
+    exists().where(
+        push_members.c.evaluation_id == evaluations.c.id,
+        push_batches.c.id == push_members.c.batch_id,
+        push_batches.c.state != BatchState.OPEN.value,
+        push_batches.c.last_error != _REASON_GONE,
+    ),
+)
+"""Whatever has been blanked is not found again."""
 _HAS_WORDS = or_(ratings.c.comment.is_not(None), ratings.c.raw_input != "")
 _RELEASE = Many(
     update(outbox)
@@ -153,15 +177,36 @@ _RELEASE = Many(
 _BLANK = Many(
     update(evaluations)
     .where(evaluations.c.subject_id == bindparam("subject"), evaluations.c.assess_number == bindparam("assessed"))
-    .values(comment=None),
+    .values(comment=None, centre_note=None),
     ("subject", "assessed"),
 )
 
 
 def blank_ratings(unit: Unit, rating_ids: Collection[str]) -> None:
-    """Blanks what citizens said with these ratings, and what was noted about them: it may name who gave one."""
+    """Blanks what citizens said with these ratings, and what was noted about them: it may name who gave one.
+
+    The audit names a note by its subject: with the note on one rating of a case go those on its others.
+    """
     unit.execute(update(ratings).where(ratings.c.id.in_(rating_ids), _HAS_WORDS).values(comment=None, raw_input=""))
     unit.execute(update(seen).where(seen.c.rating_id.in_(rating_ids), seen.c.note.is_not(None)).values(note=None))
+    of_ratings = select(ratings.c.invitation_id).where(ratings.c.id.in_(rating_ids))
+    subjects = select(invitation_members.c.subject_id).where(invitation_members.c.invitation_id.in_(of_ratings))
+    of_calls = select(ratings.c.call_subject_id).where(
+        ratings.c.id.in_(rating_ids), ratings.c.call_subject_id.is_not(None)
+    )
+    rated = select(evaluations.c.subject_id).where(
+        evaluations.c.subject_id.in_(subjects.union(of_calls)), evaluations.c.rating_id.in_(rating_ids)
+    )
+    _blank_details(
+        unit,
+        unit.execute(
+            select(audit.c.id, audit.c.action, audit.c.detail).where(
+                audit.c.subject_id.in_(rated),
+                audit.c.action == TypedAction.RATING_NOTED.value,
+                audit.c.detail.is_not(None),
+            )
+        ).all(),
+    )
 
 
 def blank_answered(unit: Unit, rows: Sequence[Any]) -> None:
@@ -193,6 +238,38 @@ def blank_answered(unit: Unit, rows: Sequence[Any]) -> None:
             )
             .values(last_error=_REASON_GONE)
         )
+
+
+# ── what people typed to the audit ────────────────────────────────────────────────────────────────────────────────────
+
+
+def blank_acts(unit: Unit, *, items: Collection[str] = (), ids: Collection[str] = ()) -> None:
+    """Blanks what people typed when they did something to these calls, cases or SMS, or in these rows of the audit."""
+    _blank_details(
+        unit,
+        unit.execute(
+            select(audit.c.id, audit.c.action, audit.c.detail).where(
+                audit.c.subject_id.in_(items) if items else audit.c.id.in_(ids),
+                audit.c.action.in_([one.value for one in TypedAction]),
+                audit.c.detail.is_not(None),
+            )
+        ).all(),
+    )
+
+
+def _blank_details(unit: Unit, rows: Sequence[Any]) -> None:
+    unit.many(_BLANK_DETAIL, [(row.id, _without_words(row)) for row in rows])
+
+
+def _without_words(row: Any) -> str | None:
+    """A code of ours stays, such as what a number was of; what stands alone is words."""
+    return None if row.action in _WORDS_ALONE else str(row.detail).partition(TOLD_APART)[0]
+
+
+_WORDS_ALONE = frozenset({TypedAction.RATING_NOTED.value, TypedAction.WORDS_REVEALED.value})
+_BLANK_DETAIL = Many(
+    update(audit).where(audit.c.id == bindparam("act")).values(detail=bindparam("left")), ("act", "left")
+)
 
 
 # ── texts ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -12,7 +12,20 @@ from datetime import datetime, timedelta
 from functools import cache, lru_cache
 from typing import Any, ClassVar
 
-from sqlalchemy import Integer, Select, and_, bindparam, delete, exists, func, or_, select, union_all, update
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    union_all,
+    update,
+)
 
 from intake.counted import ASKED_NAMES, ASKED_SET, asked_values, asked_whose, lock_invitations, whom_they_ask
 from intake.outgoing import OUR_OWN_ACCORD, Unsent, leave_unsent
@@ -96,6 +109,28 @@ _BEHIND_AN_EARLIER_ONE = exists().where(
         and_(_earlier.c.state == MessageState.QUEUED.value, _earlier.c.not_before <= bindparam("now")),
     ),
 )
+
+
+def _answers_in_time(table: Any) -> ColumnElement[bool]:
+    return and_(
+        *(table.c.kind != kind.value for kind in sorted(OUR_OWN_ACCORD)),
+        or_(table.c.not_after.is_(None), table.c.not_after >= bindparam("now")),
+    )
+
+
+_BEHIND_AN_EARLIER_ANSWER = exists().where(
+    _earlier.c.number_hash == messages.c.number_hash,
+    _earlier.c.id < messages.c.id,
+    or_(
+        _earlier.c.state == MessageState.HANDED.value,
+        and_(
+            _earlier.c.state == MessageState.QUEUED.value,
+            _earlier.c.not_before <= bindparam("now"),
+            _answers_in_time(_earlier),
+        ),
+    ),
+)
+"""Not behind one that waits for the clock to be confirmed."""
 # The carrier's word goes before the citizen's: "carrier" is the smaller of the two.
 _REFUSED = (
     select(func.min(opt_outs.c.origin))
@@ -104,7 +139,7 @@ _REFUSED = (
 )
 
 
-def _due_of(whose: str) -> Select[Any]:
+def _due_of(whose: str, held: bool) -> Select[Any]:
     """Due messages of one carrier's, oldest first. Each carrier's are read by the index, as many as may be taken."""
     due = (
         select(
@@ -135,7 +170,7 @@ def _due_of(whose: str) -> Select[Any]:
             messages.c.state == MessageState.QUEUED.value,
             messages.c.carrier == bindparam(whose),
             messages.c.not_before <= bindparam("now"),
-            ~_BEHIND_AN_EARLIER_ONE,
+            *((_answers_in_time(messages), ~_BEHIND_AN_EARLIER_ANSWER) if held else (~_BEHIND_AN_EARLIER_ONE,)),
         )
         .order_by(messages.c.not_before, messages.c.id)
         .limit(bindparam("most", type_=Integer))
@@ -146,10 +181,11 @@ def _due_of(whose: str) -> Select[Any]:
 
 
 @cache
-def _due(carriers: int) -> Read:
-    """Due messages of so many carriers."""
+def _due(carriers: int, held: bool) -> Read:
+    """Due messages of so many carriers. `held`: only those that answer a citizen, and in time."""
     names = [f"whose_{place}" for place in range(carriers)]
-    whole: Any = union_all(*map(_due_of, names)) if carriers > 1 else _due_of(names[0])
+    due = [_due_of(name, held) for name in names]
+    whole: Any = union_all(*due) if carriers > 1 else due[0]
     return Read(whole, ("now", "most", *names))
 
 
@@ -252,7 +288,8 @@ class ClaimMessages:
     """Takes up to `limit` due messages for one link. Result: what it is to send, already stored as handed (rule 2).
 
     `carriers`: under whose names it takes them. `prepare` makes text and segments of a message; it runs in the writer's
-    thread, reads no clock and no database, and raises `Unsendable` where there is no way.
+    thread, reads no clock and no database, and raises `Unsendable` where there is no way. `held`: nothing of our own
+    accord goes, and nothing is too late (intake/pauses.py).
     """
 
     link: str
@@ -261,6 +298,7 @@ class ClaimMessages:
     now: datetime
     terms: Terms
     prepare: Callable[[ToSend], Claimed]
+    held: bool = False
     priority: ClassVar[Priority] = Priority.PUSH
 
     @classmethod
@@ -268,7 +306,7 @@ class ClaimMessages:
         return [command._claim(unit) for command in commands]
 
     def _claim(self, unit: Unit) -> list[Claimed]:
-        rows = _due(len(self.carriers)).rows(unit, (self.now, self.limit, *self.carriers))
+        rows = _due(len(self.carriers), self.held).rows(unit, (self.now, self.limit, *self.carriers))
         if not rows:
             return []
         if len(self.carriers) > 1:

@@ -22,7 +22,15 @@ from typing import Any, ClassVar
 
 from sqlalchemy import Connection, Table, and_, case, delete, func, insert, or_, select, update
 
-from intake.blanking import GROUP, NO_NUMBER, blank_answered, blank_numbers_of_nobody, blank_texts, blank_words
+from intake.blanking import (
+    GROUP,
+    NO_NUMBER,
+    blank_acts,
+    blank_answered,
+    blank_numbers_of_nobody,
+    blank_texts,
+    blank_words,
+)
 from intake.endings import Ending, end_invitations
 from models.door import Priority, Unit
 from models.ids import new_id
@@ -153,6 +161,7 @@ class ForgetGroup:
         if words.more:
             return Forgotten(evaluations=words.blanked, waiting=words.waiting)
         ended = self._end_of(unit, found)
+        blank_acts(unit, items=found)
         unit.execute(update(calls).where(calls.c.subject_id.in_(found)).values(**NO_NUMBER))
         return Forgotten(invitations=ended, calls=len(found), evaluations=words.blanked, waiting=words.waiting)
 
@@ -166,6 +175,7 @@ class ForgetGroup:
         if words.more:
             return Forgotten(evaluations=words.blanked, waiting=words.waiting)
         ended = self._end_of(unit, found)
+        blank_acts(unit, items=found)
         unit.execute(
             update(cases)
             .where(cases.c.subject_id.in_(found))
@@ -211,6 +221,7 @@ class ForgetGroup:
         if words.more:
             return Forgotten(evaluations=words.blanked, waiting=words.waiting)
         blank_texts(unit, found, self.now, REASON, Actor.COMMAND_LINE.value)
+        blank_acts(unit, items=found)
         unit.execute(update(messages).where(messages.c.id.in_(found)).values(**NO_NUMBER))
         return Forgotten(messages=len(found), evaluations=words.blanked, waiting=words.waiting)
 

@@ -9,7 +9,8 @@ Rules kept here:
 3. The cap of a number a day and the sending hours postpone; they never end anything.
 4. Over links without extensions a number has one open SMS invitation at a time; the next waits until it is answered, or
    is a day old while another waits.
-5. A text counts and names what is still asked: a case withdrawn or rated meanwhile is not.
+5. While a jump of the clock waits for a word nothing is queued, put off or ended (intake/pauses.py).
+6. A text counts and names what is still asked: a case withdrawn or rated meanwhile is not.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from intake.endings import Ending, end_invitations
 from intake.manners import Manners, SendingRules, alone
 from intake.numbers import NumberKind
 from intake.outgoing import NewMessage, StoredNumber, queue_messages
+from intake.pauses import clock_jumped
 from models.clock import SHANGHAI
 from models.door import Bulk, Many, Priority, Unit
 from models.errors import KeyUnreadable
@@ -93,7 +95,7 @@ class InviteDue:
         return [command._invite(unit) for command in commands]
 
     def _invite(self, unit: Unit) -> Invited:
-        if not alone(unit):
+        if clock_jumped(unit) or not alone(unit):
             return Invited()
         rows = _DUE.rows(unit, (self.now,))
         if not rows:
@@ -332,6 +334,8 @@ class ExpireInvitations:
         return [command._expire(unit) for command in commands]
 
     def _expire(self, unit: Unit) -> int:
+        if clock_jumped(unit):
+            return 0
         over = (
             unit.execute(
                 select(invitations.c.id)

@@ -9,7 +9,8 @@ Rules kept here (what goes of which row: intake/blanking.py):
    that, and what was blanked twice is blanked.
 3. Words that the centre has not answered for wait in `forgetting`; they are not hurried.
 4. An invitation that is still open when its number's time is over has expired.
-5. Push batches go whole when they are answered and old. One that is still open holds up those made after it.
+5. While a jump of the clock waits for a word nothing is old (intake/pauses.py).
+6. Push batches go whole when they are answered and old. One that is still open holds up those made after it.
 """
 
 from __future__ import annotations
@@ -22,10 +23,20 @@ from typing import Any, ClassVar
 from sqlalchemy import Column, Select, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from intake.blanking import GROUP, NO_NUMBER, blank_numbers_of_nobody, blank_ratings, blank_texts, blank_words
+from intake.blanking import (
+    GROUP,
+    NO_NUMBER,
+    blank_acts,
+    blank_numbers_of_nobody,
+    blank_ratings,
+    blank_texts,
+    blank_words,
+)
 from intake.endings import Ending, end_invitations
+from intake.pauses import clock_jumped
 from models.door import Priority, Unit
 from models.tables import (
+    audit,
     calls,
     cases,
     codes,
@@ -93,6 +104,8 @@ class KeepGroup:
 
     def _walk(self, unit: Unit) -> int:
         walk = WALKS[self.walk]
+        if clock_jumped(unit):
+            return 0
         mark = unit.execute(select(meta.c.value).where(meta.c.key == walk.key)).scalar_one_or_none() or None
         if not self._old(unit, walk, mark, 1) or not _take_mark(unit, walk, mark):
             return 0
@@ -184,6 +197,10 @@ def _remarks(unit: Unit, rows: Sequence[Any], group: KeepGroup) -> None:
     unit.execute(update(remarks).where(remarks.c.id.in_(_ids(rows))).values(text=None))
 
 
+def _acts(unit: Unit, rows: Sequence[Any], group: KeepGroup) -> None:
+    blank_acts(unit, ids=_ids(rows))
+
+
 def _message_texts(unit: Unit, rows: Sequence[Any], group: KeepGroup) -> None:
     blank_texts(unit, _ids(rows), group.now, REASON, Actor.SCHEDULER.value)
 
@@ -217,6 +234,7 @@ WALKS = {
         Walk("ratings", RetentionKind.COMMENTS, ratings.c.id, ratings.c.created_at, _ratings),
         Walk("evaluations", RetentionKind.COMMENTS, evaluations.c.id, evaluations.c.created_at, _evaluations),
         Walk("remarks", RetentionKind.COMMENTS, remarks.c.id, remarks.c.at, _remarks),
+        Walk("acts", RetentionKind.COMMENTS, audit.c.id, audit.c.at, _acts),
         Walk("texts", RetentionKind.MESSAGES, messages.c.id, messages.c.created_at, _message_texts),
         Walk(
             "batches",

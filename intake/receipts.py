@@ -27,6 +27,7 @@ from sqlalchemy import bindparam, delete, insert, or_, select, update
 from config.receipts import ReceiptClass
 from intake.endings import Ending, end_invitations
 from intake.outgoing import AGAIN_SEGMENTS, ASKS, OUR_OWN_ACCORD, STATE, TRIES, UNDELIVERED
+from intake.pauses import clock_jumped
 from models.door import Bulk, Many, Priority, Unit
 from models.ids import new_id
 from models.reads import PLACES, Read, any_of
@@ -149,6 +150,9 @@ class ForgetReceipts:
     def run(cls, unit: Unit, commands: Sequence[ForgetReceipts]) -> list[int]:
         results = []
         for command in commands:
+            if clock_jumped(unit):
+                results.append(0)
+                continue
             old = select(receipts.c.id).where(receipts.c.received_at < command.now - KEPT).limit(_FORGOTTEN)
             results.append(unit.execute(delete(receipts).where(receipts.c.id.in_(old))).rowcount)
         return results

@@ -31,6 +31,7 @@ from intake.invitations import facts_of
 from intake.manners import Manners, SendingRules, alone
 from intake.numbers import NumberKind
 from intake.outgoing import NewMessage, StoredNumber, queue_messages
+from intake.pauses import clock_jumped
 from models.door import Many, Priority, Unit
 from models.errors import KeyUnreadable
 from models.ids import new_id
@@ -292,7 +293,7 @@ class Reminded:
 @dataclass(frozen=True, slots=True)
 class RemindDue:
     """Decides on the reminders of up to GROUP invitations, oldest first. Result: `Reminded`; nothing while another
-    process decides on what is sent."""
+    process decides on what is sent, or a jump of the clock waits for a word."""
 
     now: datetime
     rules: ReminderRules
@@ -303,7 +304,7 @@ class RemindDue:
         return [command._remind(unit) for command in commands]
 
     def _remind(self, unit: Unit) -> Reminded:
-        if not alone(unit):
+        if clock_jumped(unit) or not alone(unit):
             return Reminded()
         rows = _DUE.rows(unit, (self.now,))
         return _Group(self, unit, rows).decided() if rows else Reminded()

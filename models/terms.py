@@ -8,6 +8,7 @@ from __future__ import annotations
 from enum import Enum, IntEnum, StrEnum
 
 __all__ = [
+    "TOLD_APART",
     "Actor",
     "Adoption",
     "AuditAction",
@@ -28,6 +29,7 @@ __all__ = [
     "Satisfaction",
     "SegmentState",
     "SubjectKind",
+    "TypedAction",
     "Verdict",
     "WorkKind",
 ]
@@ -297,6 +299,7 @@ class AuditAction(StrEnum):
     CALENDAR_IMPORTED = "calendar.imported"
     CLOCK_JUMPED = "clock.jumped"
     CLOCK_ACCEPTED = "clock.jump_accepted"
+    CLOCK_CAME_BACK = "clock.came_back"
     KEY_ROTATED = "key.rotated"
     PERSON_FORGOTTEN = "person.forgotten"
 
@@ -304,3 +307,19 @@ class AuditAction(StrEnum):
     def of_call(cls, outcome: CallOutcome) -> AuditAction:
         """A call that was stored without a rating, with its outcome."""
         return cls(f"call.{outcome.value}")
+
+
+class TypedAction(StrEnum):
+    """The actions of the audit in whose detail somebody's own words may stand, behind a code of ours or alone.
+
+    Words about a citizen go with that citizen's; who did what, and when, stays (intake/blanking.py).
+    """
+
+    NUMBER_REVEALED = "number.revealed"
+    WORDS_REVEALED = "words.revealed"
+    RATING_NOTED = "rating.noted"
+    EXPORTED = "ratings.exported"
+
+
+TOLD_APART = " · "
+"""Between the code of ours and the words, in the detail of a `TypedAction`."""

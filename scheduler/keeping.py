@@ -2,6 +2,7 @@
 
 A round works off what is due, a group of 64 rows after the other, and gives way to everything else at the door; what is
 left after `ROUND` groups of a walk is the next round's, so that a period made shorter does not hold up the hour's work.
+While a jump of the clock waits for a word nothing is taken to be old (intake/pauses.py).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import structlog
 from intake.blanking import GROUP
 from intake.forgetting import BlankAnswered
 from intake.keeping import WALKS, KeepGroup, Walk
-from models.clock import Clock
+from intake.pauses import Time
 from models.door import Command, Door
 from models.futures import Wakeups
 from models.terms import RetentionKind
@@ -40,13 +41,13 @@ class KeepingSweep:
         self,
         door: Door,
         wakeups: Wakeups,
-        clock: Clock,
+        time: Time,
         keep: Mapping[RetentionKind, timedelta],
         active_key: int,
     ) -> None:
         self._door = door
         self._wakeups = wakeups
-        self._clock = clock
+        self._time = time
         self._keep = dict(keep)
         self._active_key = active_key
         self._stopping = False
@@ -56,20 +57,22 @@ class KeepingSweep:
         self._stopping = True
 
     async def sweep(self) -> Mapping[str, int]:
+        await self._time.look()
         counts = {"answered": await self._all(BlankAnswered)}
         for walk in WALKS.values():
             counts[walk.name] = await self._all(partial(self._group, walk))
         return {name: count for name, count in counts.items() if count}
 
-    def _group(self, walk: Walk) -> KeepGroup:
-        return KeepGroup(walk.name, self._keep[walk.kind], self._active_key, self._clock.now())
+    def _group(self, walk: Walk) -> KeepGroup | None:
+        now = self._time.now()
+        return None if now is None else KeepGroup(walk.name, self._keep[walk.kind], self._active_key, now)
 
-    async def _all(self, make: Callable[[], Command[int]]) -> int:
+    async def _all(self, make: Callable[[], Command[int] | None]) -> int:
         done = 0
         for _ in range(ROUND):
-            if self._stopping:
+            command = None if self._stopping else make()
+            if command is None:
                 break
-            command = make()
             try:
                 count = await self._wakeups.deferred(self._door.submit(command))
             except Exception as error:  # noqa: BLE001 (a sweep that fails is tried at the next tick)

@@ -7,8 +7,8 @@ Rules kept here:
 * A backlog is worked off at `schedule.rows_per_second` at most: between two groups the writer is free for others.
 * Decision and effect are one transaction each (intake/reminders.py, intake/defaults.py), so several processes may sweep
   at once, and one that is killed has done a group whole or not at all.
-* Before defaults are made the two clocks are compared. A wall clock that jumped ahead by more than an hour pauses them,
-  in the database and so for everybody, until a person confirms it (intake/pauses.py).
+* Before a round, and before each group, the two clocks are compared (scheduler/timewatch.py). While a wall clock that
+  jumped ahead by more than an hour is not confirmed, nothing is decided by it, for everybody (intake/pauses.py).
 * Each round leaves its counts: in the log where it did something (scheduler/ticker.py), and in `statistics`.
 """
 
@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Protocol, TypeVar
 
 import structlog
@@ -25,13 +24,11 @@ from twisted.internet.interfaces import IDelayedCall
 
 from intake.deadlines import DeadlineRules
 from intake.defaults import DefaultDue, Defaulted, DefaultRules
-from intake.pauses import AHEAD, Jump, PauseForJump
+from intake.pauses import Time
 from intake.recompute import Recomputed, RecomputeDeadlines
 from intake.reminders import RemindDue, Reminded, ReminderRules
-from models.clock import Clock
 from models.door import Command, Door
 from models.futures import Wakeups
-from scheduler.clockwatch import ClockWatch
 from scheduler.ticker import Counts
 
 __all__ = ["GROUP", "SweepReactor", "Sweeps"]
@@ -54,9 +51,8 @@ class Sweeps:
     """See the module. Give `reminders`, `deadlines` and `defaults` to a ticker; `stop` once, before the ticker ends.
 
     Args:
-        clocks: compares the two clocks now (`Ticker.compare`).
+        time: by which it goes, while it may.
         rows_per_second: how fast a backlog is worked off.
-        node: which process of which machine, in what is said of a jump.
         wake_sms: told that an SMS was queued; `wake_push`: that something is due to go to the centre.
         fault: a fault point's switch, for tests only.
     """
@@ -66,14 +62,12 @@ class Sweeps:
         door: Door,
         wakeups: Wakeups,
         reactor: SweepReactor,
-        clock: Clock,
-        clocks: Callable[[], ClockWatch],
+        time: Time,
         *,
         reminders: ReminderRules,
         defaults: DefaultRules,
         deadlines: DeadlineRules,
         rows_per_second: int,
-        node: str,
         wake_sms: Callable[[], None],
         wake_push: Callable[[], None],
         fault: Callable[[str], None] = lambda _: None,
@@ -81,13 +75,11 @@ class Sweeps:
         self._door = door
         self._wakeups = wakeups
         self._reactor = reactor
-        self._clock = clock
-        self._clocks = clocks
+        self._time = time
         self._reminders = reminders
         self._defaults = defaults
         self._deadlines = deadlines
         self._pace = rows_per_second
-        self._node = node
         self._wake_sms = wake_sms
         self._wake_push = wake_push
         self._fault = fault
@@ -111,7 +103,12 @@ class Sweeps:
                 self._wake_sms()
             return group.total
 
-        await self.work_off(lambda: RemindDue(self._clock.now(), self._reminders), note)
+        def group() -> RemindDue | None:
+            now = self._time.now()
+            return None if now is None else RemindDue(now, self._reminders)
+
+        await self._time.look()
+        await self.work_off(group, note)
         return self._counted("reminders", counts)
 
     async def deadlines(self) -> Counts:
@@ -142,31 +139,14 @@ class Sweeps:
                 self._wake_push()
             return group.total
 
-        await self._look_at_clocks()
-        await self.work_off(self._default_group, note)
-        self._say_paused(paused[-1] if paused else None)
+        def group() -> DefaultDue | None:
+            now = self._time.now()
+            return None if now is None else DefaultDue(now, self._defaults)
+
+        await self._time.look()  # raises where a jump cannot be stored, and nothing is made
+        await self.work_off(group, note)
+        self._say_paused(paused[-1] if paused else self._time.why_not)
         return self._counted("defaults", counts)
-
-    def _default_group(self) -> DefaultDue | None:
-        # In this order: a jump before the time was read is seen, one after it does no harm.
-        now = self._clock.now()
-        if self._clocks().ahead > AHEAD.total_seconds():
-            return None
-        return DefaultDue(now, self._defaults)
-
-    async def _look_at_clocks(self) -> None:
-        """Pauses the defaults where the clock has jumped; raises where that cannot be stored, and nothing is made."""
-        watch = self._clocks()
-        ahead = timedelta(seconds=watch.ahead)
-        if ahead <= AHEAD:
-            return
-        jump = Jump(self._clock.now(), ahead, self._node)
-        if await self._wakeups.deferred(self._door.submit(PauseForJump(jump))):
-            log.critical(
-                "the wall clock jumped ahead; no default is made until it is confirmed: huiyin scheduler accept-jump",
-                seconds=round(ahead.total_seconds()),
-            )
-        watch.noted()
 
     def _say_paused(self, why: str | None) -> None:
         if why != self.paused:

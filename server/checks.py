@@ -14,6 +14,7 @@ from models.clock import SystemClock
 from models.errors import KeyUnreadable
 from models.privacy import Keyring
 from server.calendar_checks import calendar_report
+from server.clock_checks import clock_report
 from server.sms_checks import sms_problems, sms_report
 
 __all__ = ["NOTES", "problems", "report"]
@@ -35,9 +36,10 @@ def problems(path: Path) -> list[str]:
 
 
 def report(path: Path) -> list[str]:
-    """What is not in a valid file itself: the texts of the SMS, how far the calendar reaches."""
+    """What is not in a valid file itself: the texts of the SMS, the calendar, the clock."""
     settings = load(path)
-    return [*sms_report(settings), *calendar_report(settings, SystemClock().now()), *_console(settings)]
+    now = SystemClock().now()
+    return [*sms_report(settings), *calendar_report(settings, now), *clock_report(settings, now), *_console(settings)]
 
 
 def _console(settings: Settings) -> list[str]:

@@ -55,6 +55,7 @@ from models.tables import meta
 from scheduler.keeping import KeepingSweep
 from scheduler.sweeps import Sweeps
 from scheduler.ticker import Counts, Ticker
+from scheduler.timewatch import TimeWatch
 from server.api import deadline_rules_of, open_api
 from server.calendar_checks import ends_soon
 from server.desk import WakingIntake
@@ -67,7 +68,7 @@ from server.logs import announce, bridge_twisted
 from server.metrics import Metrics
 from server.pages import open_pages
 from server.sms_metrics import sms_condition, sms_source
-from server.sweeps import Overdue, open_keeping, open_sweeps, overdue, sweeps_condition, sweeps_source
+from server.sweeps import Overdue, open_keeping, open_sweeps, open_time, overdue, sweeps_condition, sweeps_source
 from sms.link import UnusableTrust
 from sms.pdu import UnfitField
 from sms.server import SmsServer
@@ -188,6 +189,7 @@ class Process:
         self.sweeps: Sweeps | None = None
         self.keeping: KeepingSweep | None = None
         self._overdue = Overdue()
+        self._time: TimeWatch | None = None
         self._stored_calendar = StoredCalendar()
         self._calendar: CalendarReach | None = None
         self._beat: Any = None
@@ -215,6 +217,8 @@ class Process:
         door = self.door = Door(database, observe=self._committed, fault=self.fault)
         self.metrics.watch_door(door)
         wakeups = Wakeups(self.reactor)
+        ticker = self.ticker = Ticker(self.reactor, self.clock, speed=self._speed)
+        self._time = open_time(self.settings, door, wakeups, self.clock, ticker)
         if Role.PUSH in self.roles:
             self._open_push(door, profile)
         if Role.IVR in self.roles:
@@ -226,7 +230,7 @@ class Process:
             self._open_sms(door, keyring, wakeups, profile)
         if Role.SCHEDULER in self.roles:
             self._open_reconciliation(door, profile)
-        self._open_ticker(door, wakeups, keyring)
+        self._open_ticker(ticker, door, wakeups, keyring)
         self._open_web(door, keyring, profile)
         self.health.started()
 
@@ -278,6 +282,7 @@ class Process:
                 push_calls=_push_calls_of(self.settings, profile),
                 wake_push=wake,
                 speed=self._speed,
+                time=self._time,
                 fault=self.fault,
             )
         except (ConfigurationError, UnfitField, UnusableTrust) as error:
@@ -296,8 +301,7 @@ class Process:
         )
         reconciliation.start()
 
-    def _open_ticker(self, door: Door, wakeups: Wakeups, keyring: Keyring) -> None:
-        ticker = self.ticker = Ticker(self.reactor, self.clock, speed=self._speed)
+    def _open_ticker(self, ticker: Ticker, door: Door, wakeups: Wakeups, keyring: Keyring) -> None:
         if Role.SCHEDULER in self.roles:
             self._open_sweeps(door, wakeups, keyring, ticker)
 
@@ -354,6 +358,7 @@ class Process:
         self.reactor.callWhenRunning(self._turn)
 
     def _open_sweeps(self, door: Door, wakeups: Wakeups, keyring: Keyring, ticker: Ticker) -> None:
+        assert self._time is not None
         sweeps = self.sweeps = open_sweeps(
             self.settings,
             door,
@@ -361,12 +366,13 @@ class Process:
             wakeups,
             self.reactor,
             self.clock,
+            self._time,
             ticker,
             wake_sms=self.sms.sender.wake if self.sms is not None else _nobody,
             wake_push=self.pusher.wake if self.pusher is not None else _nobody,
             fault=self.fault,
         )
-        self.keeping = open_keeping(self.settings, door, keyring, wakeups, self.clock, ticker)
+        self.keeping = open_keeping(self.settings, door, keyring, wakeups, self._time, ticker)
         self.metrics.watch(sweeps_source(sweeps, lambda: self._overdue))
         self.health.watch("scheduler", partial(sweeps_condition, sweeps))
 

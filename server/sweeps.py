@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 
 from config.settings import Reminders, Settings
 from intake.defaults import DefaultRules
-from intake.pauses import Trust
+from intake.pauses import Time, Trust
 from intake.reminders import ReminderRules
 from models.clock import Clock, SystemClock
 from models.door import Door
@@ -21,6 +21,7 @@ from models.tables import cases, invitations
 from scheduler.keeping import KeepingSweep
 from scheduler.sweeps import Sweeps
 from scheduler.ticker import Ticker
+from scheduler.timewatch import TimeWatch
 from server.api import deadline_rules_of
 from server.health import Condition, State
 from sms.server import sending_rules
@@ -30,10 +31,12 @@ __all__ = [
     "default_rules_of",
     "open_keeping",
     "open_sweeps",
+    "open_time",
     "overdue",
     "reminder_rules_of",
     "sweeps_condition",
     "sweeps_source",
+    "trust_of",
 ]
 
 SWEEP_SECONDS = 2.0
@@ -55,8 +58,21 @@ def default_rules_of(settings: Settings, clock: Clock) -> DefaultRules:
         service_name=settings.hotline.service,
         grace=settings.schedule.default_grace,
         switched_on=settings.schedule.defaults,
-        trust=Trust(database_clock=isinstance(clock, SystemClock)),
+        trust=trust_of(settings, clock),
     )
+
+
+def trust_of(settings: Settings, clock: Clock) -> Trust:
+    """By what the wall clock is trusted; one that is turned on purpose by itself."""
+    if not isinstance(clock, SystemClock):
+        return Trust()
+    return Trust(database_clock=True, longest_downtime=settings.schedule.longest_downtime or None)
+
+
+def open_time(settings: Settings, door: Door, wakeups: Wakeups, clock: Clock, ticker: Ticker) -> TimeWatch:
+    """What all sweeps of a process go by."""
+    node, trust = settings.ivr.node_name, trust_of(settings, clock)
+    return TimeWatch(door, wakeups, clock, ticker.compare, node, trust)
 
 
 def open_sweeps(
@@ -66,6 +82,7 @@ def open_sweeps(
     wakeups: Wakeups,
     reactor: Any,
     clock: Clock,
+    time: Time,
     ticker: Ticker,
     *,
     wake_sms: Callable[[], None],
@@ -77,13 +94,11 @@ def open_sweeps(
         door,
         wakeups,
         reactor,
-        clock,
-        ticker.compare,
+        time,
         reminders=reminder_rules_of(settings, keyring),
         defaults=default_rules_of(settings, clock),
         deadlines=deadline_rules_of(settings),
         rows_per_second=settings.schedule.rows_per_second,
-        node=settings.ivr.node_name,
         wake_sms=wake_sms,
         wake_push=wake_push,
         fault=fault,
@@ -95,10 +110,10 @@ def open_sweeps(
 
 
 def open_keeping(
-    settings: Settings, door: Door, keyring: Keyring, wakeups: Wakeups, clock: Clock, ticker: Ticker
+    settings: Settings, door: Door, keyring: Keyring, wakeups: Wakeups, time: Time, ticker: Ticker
 ) -> KeepingSweep:
     """Puts what is kept no longer on the ticker."""
-    keeping = KeepingSweep(door, wakeups, clock, settings.privacy.retention, keyring.active_id)
+    keeping = KeepingSweep(door, wakeups, time, settings.privacy.retention, keyring.active_id)
     ticker.every(KEEPING_SECONDS, "keeping", keeping.sweep)
     return keeping
 
@@ -160,9 +175,9 @@ def sweeps_condition(sweeps: Sweeps) -> Condition:
 
 
 _PAUSED = {
-    "clock_jumped": "the wall clock jumped ahead: no default ratings until it is confirmed; "
-    "see: huiyin scheduler accept-jump",
+    "clock_jumped": "the wall clock jumped ahead, or nobody saw the time for long: nothing is asked, ended or "
+    "defaulted by it until it is confirmed; see: huiyin scheduler accept-jump",
     "deadlines_pending": "deadlines are being computed anew after an import of the calendar; default ratings follow",
-    "clock_ahead_of_database": "this machine's clock is over an hour ahead of the database's: no default ratings here; "
-    "mend the clock",
+    "clock_ahead_of_database": "this machine's clock is over an hour ahead of the database's: nothing is done by it "
+    "here; mend the clock",
 }

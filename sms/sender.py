@@ -34,6 +34,7 @@ from twisted.python.failure import Failure
 from config.receipts import ReceiptClass
 from intake.answers import Fate, GivenBack, Outcome, SegmentAnswer, StoreAnswers
 from intake.claims import Claimed, ClaimMessages, Terms
+from intake.pauses import Time, Unwatched
 from intake.receipts import Noted, NoteReceipts, ReceiptFacts, ReceiptRules
 from models.clock import Clock
 from models.door import Door
@@ -93,12 +94,14 @@ class Sender:
         blocked_pause: float,
         rest_after: int = REST_AFTER,
         words: Callable[[Link, Delivery], None],
+        time: Time | None = None,
         fault: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._door = door
         self._wakeups = wakeups
         self._reactor = reactor
         self._clock = clock
+        self._time = time or Unwatched(clock)
         self._terms = terms
         self._rules = rules
         self._unknown_after = unknown_after
@@ -168,7 +171,9 @@ class Sender:
             return
         lane.claiming, lane.claim_again = True, False
         now = self._clock.now()
-        command = ClaimMessages(lane.name, lane.claims, wanted, now, self._terms, partial(lane.writer.write, now=now))
+        held = self._time.now() is None
+        prepare = partial(lane.writer.write, now=now)
+        command = ClaimMessages(lane.name, lane.claims, wanted, now, self._terms, prepare, held)
         waiting = self._wakeups.deferred(self._door.submit(command))
         self._keep(waiting.addCallbacks(partial(self._claimed, lane, wanted), partial(self._not_claimed, lane)))
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -31,6 +31,7 @@ from intake.decide import PushCalls
 from intake.inbound import HandOnPartial
 from intake.invitations import ExpireInvitations, InviteDue
 from intake.manners import SendingRules
+from intake.pauses import Time, Unwatched
 from intake.receipts import ForgetReceipts, LookAgain, ReceiptFacts, ReceiptRules
 from intake.replies import Taken, TakingRules
 from models.clock import Clock
@@ -122,6 +123,7 @@ class SmsServer:
         owner: who holds leases: this process of this node, `node/boot`.
         wake_push: told that something is due to go to the centre.
         speed: how many of the clock's seconds are one of the reactor's; a link takes the reactor's.
+        time: by which sweeps go, while they may; without: any clock is right.
     """
 
     def __init__(
@@ -137,6 +139,7 @@ class SmsServer:
         push_calls: PushCalls,
         wake_push: Callable[[], None],
         speed: float = 1.0,
+        time: Time | None = None,
         fault: Callable[[str], None] = lambda _: None,
     ) -> None:
         sms, schedule = settings.sms, settings.schedule
@@ -146,6 +149,7 @@ class SmsServer:
         self._wakeups = wakeups
         self._reactor = reactor
         self._clock = clock
+        self._time = time or Unwatched(clock)
         self._owner = owner
         self._fault = fault
         filled = tuple(sms.of_link(link) for link in sms.links)
@@ -171,6 +175,7 @@ class SmsServer:
             blocked_pause=sms.blocked_pause.total_seconds(),
             rest_after=sms.rest_after,
             words=self._words,
+            time=self._time,
             fault=fault,
         )
         texts = load_texts(settings.ivr.languages, settings.directory / sms.texts if sms.texts else None)
@@ -326,9 +331,14 @@ class SmsServer:
         return swept.counts
 
     async def _round(self, before: Swept) -> Swept:
-        now = self._clock.now()
+        await self._time.look()
+        now = self._time.now()
+        return await self._swept(before, now, now or self._clock.now())
+
+    async def _swept(self, before: Swept, trusted: datetime | None, now: datetime) -> Swept:
+        """`trusted`: None: what is due waits with what the clock is to be confirmed for."""
         invited = postponed = impossible = expired = settled = 0
-        if self._lines and self.hours.opening(now) <= now:
+        if trusted is not None and self._lines and self.hours.opening(now) <= now:
             while (group := await self._do(InviteDue(now, self._sending))) is not None:
                 invited += group.queued
                 postponed += group.postponed
@@ -338,12 +348,15 @@ class SmsServer:
                     self.sender.wake()
                 if group.total < GROUP or self._stopping:
                     break
-        while (count := await self._do(ExpireInvitations(now))) is not None:
+        while trusted is not None and (count := await self._do(ExpireInvitations(now))) is not None:
             expired += count
             if count < GROUP or self._stopping:
                 break
         unknown_after = self.settings.sms.unknown_after
-        while (count := await self._do(SettleMessages(now, unknown_after, self._owner, "", self._rules))) is not None:
+        while trusted is not None:
+            count = await self._do(SettleMessages(now, unknown_after, self._owner, "", self._rules))
+            if count is None:
+                break
             settled += count
             if count < GROUP or self._stopping:
                 break
@@ -364,7 +377,11 @@ class SmsServer:
     async def forget(self) -> Mapping[str, int]:
         """Once in a while: receipts that found nothing for days."""
         gone = 0
-        while (count := await self._do(ForgetReceipts(self._clock.now()))) is not None:
+        await self._time.look()
+        while (now := self._time.now()) is not None:
+            count = await self._do(ForgetReceipts(now))
+            if count is None:
+                break
             gone += count
             if count < GROUP or self._stopping:
                 break

@@ -32,11 +32,10 @@ from twisted.internet.defer import Deferred
 from benchmarks.invitations import KEY, BenchClock
 from config.loading import load
 from intake.invitations import ExpireInvitations, Invited, InviteDue
-from intake.pauses import Trust
+from intake.pauses import Trust, Unwatched
 from models.database import open_database
 from models.door import Door
 from models.futures import Wakeups
-from scheduler.clockwatch import ClockWatch
 from scheduler.sweeps import Sweeps
 from server.api import deadline_rules_of
 from server.sweeps import default_rules_of, reminder_rules_of
@@ -58,21 +57,18 @@ class Sweeper:
         self.database = open_database(url, folder)
         self.door = Door(self.database)
         reminders = reminder_rules_of(settings, self.database.open_keyring(folder / KEY))
-        watch = ClockWatch(clock.now().timestamp(), time.monotonic())
         self.sending = reminders.sending
         self.rows = 0
         self.sweeps = Sweeps(
             self.door,
             Wakeups(reactor),
             reactor,
-            clock,
-            lambda: watch,
+            Unwatched(clock),
             reminders=reminders,
             # As on a real clock, which the server's bears out.
             defaults=replace(default_rules_of(settings, clock), trust=Trust(database_clock=True)),
             deadlines=deadline_rules_of(settings),
             rows_per_second=NO_PACE,
-            node="bench",
             wake_sms=lambda: None,
             wake_push=lambda: None,
         )

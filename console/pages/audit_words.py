@@ -88,8 +88,9 @@ def _narrowed(texts: Catalogue, plain: str) -> list[str]:
     return told
 
 
-def _revealed(texts: Catalogue, found: Mapping[str, str]) -> str:
-    return _of(texts.of("numbered", found["kind"]), found["reason"])
+def _revealed(texts: Catalogue, found: Mapping[str, str | None]) -> str:
+    kind, reason = texts.of("numbered", found["kind"] or ""), found["reason"]
+    return _of(kind, reason) if reason else kind  # the reason goes with the citizen's words
 
 
 # ── work ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -220,6 +221,10 @@ def _centre_word(texts: Catalogue, found: Mapping[str, str | None]) -> str | Non
     return _CLAUSE.join(told) or None
 
 
+def _jumped(texts: Catalogue, found: Mapping[str, str]) -> str:
+    return texts("told.jumped" if found["how"] == "ahead" else "told.unseen", seconds=found["seconds"])
+
+
 _MESSAGE = _matched(r"message (?P<id>\w+)", lambda texts, found: texts("told.message", id=found["id"]))
 _WORK = _matched(r"(?P<kind>\w+)", _work)
 _DISMISSED = _matched(r"(?:(?P<queue>\w+) )?(?P<how>\w+)", _dismissed)
@@ -239,7 +244,7 @@ _TELLERS: dict[str, _Teller] = {
     Action.USER_ADDED: _matched(rf"(?P<name>[^:]+): (?P<role>\w+){_NARROWED}", _user),
     Action.TOKEN_ADDED: _matched(rf"(?P<name>[^:]+): (?P<scope>\w+){_NARROWED}", _token),
     Action.BOARD_ADDED: _matched(rf"(?P<name>\S+){_NARROWED}", _board),
-    Action.NUMBER_REVEALED: _matched(r"(?P<kind>\w+) · (?P<reason>.+)", _revealed),
+    Action.NUMBER_REVEALED: _matched(r"(?P<kind>\w+)(?: · (?P<reason>.+))?", _revealed),
     Action.WORK_TAKEN: _WORK,
     Action.WORK_RELEASED: _WORK,
     Action.REPLY_ASSIGNED: _matched(r"(?P<queue>\w+) (?P<outcome>\w+)", _assigned),
@@ -267,9 +272,7 @@ _TELLERS: dict[str, _Teller] = {
         rf"version (?P<version>\d+): {_COUNTS} taken back; from (?P<since>\S+) on",
         lambda texts, found: texts("told.calendar", **found),
     ),
-    AuditAction.CLOCK_JUMPED: _matched(
-        r"(?P<seconds>\d+) s ahead; defaults are paused", lambda texts, found: texts("told.jumped", **found)
-    ),
+    AuditAction.CLOCK_JUMPED: _matched(r"(?P<seconds>\d+) s (?P<how>ahead|unseen); defaults are paused", _jumped),
     AuditAction.KEY_ROTATED: _matched(
         r"(?P<rows>\d+) rows now under key (?P<key>\d+)", lambda texts, found: texts("told.rotated", **found)
     ),

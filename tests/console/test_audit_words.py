@@ -95,6 +95,7 @@ def test_no_action_is_written_but_by_its_enum() -> None:
         ("board.added", "大厅10012345", "大厅10012345"),
         ("board.added", "大厅 dept=A dept=B", "大厅，部门 A、B"),
         ("number.revealed", "case · 回访核实", "工单：回访核实"),
+        ("number.revealed", "case", "工单"),
         ("words.revealed", "回访核实", "回访核实"),
         ("work.taken", "reply", "市民回复"),
         ("work.released", "failure", "短信未送达"),

@@ -484,7 +484,7 @@ def test_a_supervisor_accepts_a_jump_and_it_is_audited(
     door.submit(PauseForJump(Jump(START, timedelta(hours=3), "node-1"))).result(WAIT)
     someone = browser(ConsoleRole.SUPERVISOR, "ma")
     page = someone.get("/").text
-    assert "突然前跳约 180 分钟，默认评价已暂停" in page
+    assert "突然前跳约 180 分钟，默认评价、短信邀评与提醒、到期与清理均已暂停" in page
     own = browser(ConsoleRole.DEPARTMENT, depts=[A])
     assert "突然前跳" not in own.get("/").text
     csrf = own.get("/").text.split('data-csrf="', 1)[1].split('"', 1)[0]

@@ -17,6 +17,7 @@ from centre.push import PushStatistics
 from config.settings import Section, Settings, SmsLink, SmsSection
 from intake.decide import PushCalls
 from intake.figures import SmsFigures
+from intake.pauses import Unwatched
 from ivr.server import Statistics
 from models.clock import TurnedClock
 from models.database import Database
@@ -267,6 +268,7 @@ def exposed(database: Database, make_door: Callable[..., Door], keyring: Keyring
         Wakeups(reactor),  # type: ignore[arg-type]
         reactor,
         clock,
+        Unwatched(clock),
         ticker,
         wake_sms=lambda: None,
         wake_push=lambda: None,

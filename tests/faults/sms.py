@@ -171,6 +171,8 @@ class SmsServer(Server):
         if self.key_file is not None:
             lines += ["[privacy]", f'key_file = "{self.key_file}"']
         lines += ["[schedule]", 'sending_hours = ["00:00", "23:59"]', *self.more]
+        if not any(line.startswith("longest_downtime") for line in self.more):
+            lines.append('longest_downtime = "30d"')  # lives of one server may lie days apart
         lines += ["[sms]", f'service_number = "{SERVICE}"', f'signature = "{SIGNATURE[1:-1]}"']
         lines += [f'unknown_after = "{self.unknown_after}"', 'stop_grace = "2s"', *self.sms]
         lines += ["[[sms.links]]", 'name = "one"', 'host = "127.0.0.1"', f"port = {self.smsc_port}"]

@@ -267,6 +267,12 @@ class Timed:
         done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, **self.wall.env})
         return done.stdout
 
+    def check(self) -> str:
+        """What `huiyin check` says."""
+        command = [HUIYIN, "check", "-c", str(self.server.configuration)]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, env={**os.environ, **self.wall.env})
+        return done.stdout + done.stderr
+
     def metric(self, name: str) -> float:
         lines = self.server.get("/metrics")[1].splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))

@@ -191,6 +191,7 @@ class Sending:
         terms: Terms = TERMS,
         service: str = SERVICE,
         segmented: int | None = None,
+        held: bool = False,
     ) -> list[Claimed]:
         def prepare(message: ToSend) -> Claimed:
             if "never" in message.fields:
@@ -203,7 +204,7 @@ class Sending:
                 tuple(HandedSegment(number, f"{number} of {parts}") for number in range(1, parts + 1)),
             )
 
-        command = ClaimMessages(link, carriers, limit, self.clock.now(), terms, prepare)
+        command = ClaimMessages(link, carriers, limit, self.clock.now(), terms, prepare, held)
         return self.door.submit(command).result(WAIT)
 
     def hand(self, identity: str, **options: Any) -> Claimed:

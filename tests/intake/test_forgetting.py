@@ -131,9 +131,20 @@ class Person:
         record.write(update(ratings).where(ratings.c.id == rating).values(comment=WORDS, raw_input=WORDS))
         record.write(update(ratings).where(ratings.c.id == rating).values(call_subject_id=call))
         record.write(insert(seen).values(rating_id=rating, seen_by="user:ma", seen_at=now, note=WORDS))
-        record.write(update(evaluations).where(evaluations.c.rating_id == rating).values(comment=WORDS))
+        told = update(evaluations).where(evaluations.c.rating_id == rating)
+        record.write(told.values(comment=WORDS, centre_note=WORDS))
+        typed = ("rating.noted", call, WORDS), ("number.revealed", call, f"call · {WORDS}"), ("call.rated", call, None)
+        for action, item, detail in (*typed, ("number.revealed", open_case, f"case · {WORDS}")):
+            record.write(
+                insert(audit).values(
+                    id=new_id(), at=now, actor="user:ma", action=action, subject_id=item, detail=detail
+                )
+            )
         record.reply(words(WORDS), raw=raw, code="08")
         record.reply(UNREADABLE, raw=raw, code="08")
+        read = record.rows(messages, direction="in")[-1].id
+        of_a_reply = {"action": "words.revealed", "subject_id": read, "detail": WORDS}
+        record.write(insert(audit).values(id=new_id(), at=now, actor="user:ma", **of_a_reply))
         record.stored(WORDS, raw=raw, code="08")  # unread
         record.receive(record.part(WORDS, raw=raw, total=2, assembly_key=name.encode().ljust(16)))  # partial
         own = record.number(raw)
@@ -218,7 +229,7 @@ def test_nothing_is_left_but_the_hash_of_an_opt_out_and_nobody_else_loses_anythi
         *(f"{name}.number_{part}" for name in NUMBERED for part in ("sealed", "hash", "tail")),
         "cases.title", "ratings.comment", "ratings.raw_input", "evaluations.comment", "remarks.text", "messages.text",
         "messages.fields", "messages.queue_note", "parts.body", "receipts.number_hash", "outbox.reason",
-        "push_members.reason",
+        "push_members.reason", "evaluations.centre_note", "audit.detail", "seen.note", "messages.handled_note",
     } <= places  # fmt: skip
 
     done = person.forget()
@@ -340,7 +351,7 @@ def test_a_case_that_its_call_names_while_he_is_being_forgotten_goes_too(person:
     record = person.record
     invitation = record.invite(record.call("his", HIM), kind="call", raw=HIM, code=None)
     assert person.group() == Forgotten(invitations=1)
-    gone = {f"number_{part}": None for part in ("kind", "sealed", "hash", "tail", "key_id")}
+    gone: dict[str, Any] = {f"number_{part}": None for part in ("kind", "sealed", "hash", "tail", "key_id")}
     subject = record.case("GD-1", stub=True, default_at=START + DAY, **gone)
     record.write(insert(invitation_members).values(invitation_id=invitation, subject_id=subject))
     person.forget()

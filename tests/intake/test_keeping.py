@@ -89,6 +89,8 @@ def test_each_kind_goes_when_its_own_time_is_over(kept: Keeping, emptied: Databa
         "ratings.raw_input",
         "seen.note",
         "evaluations.comment",
+        "evaluations.centre_note",
+        "audit.detail",
         "remarks.text",
         "outbox.reason",
     }
@@ -110,7 +112,7 @@ def test_each_kind_goes_when_its_own_time_is_over(kept: Keeping, emptied: Databa
     kept.turn_to(199)
     assert kept.sweep() == {}
     kept.turn_to(200)
-    assert set(kept.sweep()) == {"ratings", "evaluations", "remarks"}
+    assert set(kept.sweep()) == {"ratings", "evaluations", "remarks", "acts"}
     assert places() == stays | texts  # what the centre said of a word goes with it
 
     kept.turn_to(299)

@@ -9,6 +9,7 @@ import pytest
 
 from config.settings import PrivacySection
 from intake.keeping import KeepGroup
+from intake.pauses import Unwatched
 from models.clock import TurnedClock
 from models.database import Database
 from models.door import Door
@@ -32,7 +33,7 @@ def person(door: Door, database: Database, keyring: Keyring, clock: TurnedClock)
 
 @pytest.fixture
 def sweep(person: Person) -> KeepingSweep:
-    return KeepingSweep(person.door, Wakeups(reactor()), person.clock, KEEP, person.record.keyring.active_id)
+    return KeepingSweep(person.door, Wakeups(reactor()), Unwatched(person.clock), KEEP, person.record.keyring.active_id)
 
 
 @on_reactor

@@ -14,13 +14,14 @@ from twisted.internet.task import Clock as TwistedClock
 from intake.deadlines import DeadlineRules
 from intake.defaults import DefaultDue, Defaulted, DefaultRules
 from intake.manners import SendingRules
-from intake.pauses import AcceptJump, PauseForJump
+from intake.pauses import OUR_CLOCK, Jump, Seen, SeeTime
 from intake.recompute import Recomputed, RecomputeDeadlines
 from intake.reminders import RemindDue, Reminded, ReminderRules
 from models.clock import TurnedClock
 from models.errors import CommandFailed
 from scheduler.clockwatch import ClockWatch
 from scheduler.sweeps import GROUP, Sweeps
+from scheduler.timewatch import TimeWatch
 from tests.moments import START
 
 DAY = timedelta(days=1)
@@ -32,17 +33,14 @@ class Pen:
     def __init__(self) -> None:
         self.asked: list[Any] = []
         self.answers: dict[type, list[Any]] = {}
-        self.paused = False
+        self.jump: Jump | None = None
 
     def submit(self, command: Any) -> Future[Any]:
-        self.asked.append(command)
         future: Future[Any] = Future()
-        if isinstance(command, PauseForJump):
-            future.set_result(not self.paused)
-            self.paused = True
-        elif isinstance(command, DefaultDue) and self.paused:
-            future.set_result(Defaulted(paused="clock_jumped"))
+        if isinstance(command, SeeTime):
+            future.set_result(self._see(command))
         else:
+            self.asked.append(command)
             answers = self.answers.get(type(command), [])
             answer = answers.pop(0) if answers else type(command).empty
             if isinstance(answer, Exception):
@@ -50,6 +48,13 @@ class Pen:
             else:
                 future.set_result(answer)
         return future
+
+    def _see(self, command: SeeTime) -> Seen:
+        """As the database does; tests/scheduler/test_timewatch.py has the real one."""
+        new = False
+        if self.jump is None and command.mine is None and command.ahead > timedelta(hours=1):
+            self.jump, new = Jump(command.now, command.ahead, command.node), True
+        return Seen(self.jump, new=new)
 
     def deferred(self, future: Future[Any]) -> Deferred[Any]:
         fired: Deferred[Any] = Deferred()
@@ -73,17 +78,17 @@ class World:
         self.watch = ClockWatch(self.clock.now().timestamp(), self.reactor.seconds())
         self.pen = Pen()
         self.woken: list[str] = []
+        door: Any = self.pen
+        self.time = TimeWatch(door, door, self.clock, self.compare, "here", OUR_CLOCK)
         self.sweeps = Sweeps(
-            self.pen,  # type: ignore[arg-type]
-            self.pen,  # type: ignore[arg-type]
+            door,
+            door,
             self.reactor,
-            self.clock,
-            self.compare,
+            self.time,
             reminders=ReminderRules(DAY, rules),
             defaults=DefaultRules("1=5", None, None),
             deadlines=DeadlineRules(),
             rows_per_second=128,
-            node="here",
             wake_sms=lambda: self.woken.append("sms"),
             wake_push=lambda: self.woken.append("push"),
             fault=self.woken.append,
@@ -174,20 +179,23 @@ def test_a_database_that_fails_ends_the_round_and_no_more(world: World) -> None:
     assert done(started(world.sweeps.reminders)) == {"queued": 1}
 
 
-def test_a_clock_that_jumps_ahead_pauses_the_defaults_and_nothing_else(world: World) -> None:
+def test_a_clock_that_jumps_ahead_is_gone_by_when_somebody_has_confirmed_it(world: World) -> None:
+    done(started(world.sweeps.defaults))
+    world.pen.asked.clear()
     world.clock.turn(timedelta(hours=2))
     world.pen.answers[DefaultDue] = [Defaulted(defaulted=1)]
     world.pen.answers[RemindDue] = [Reminded(queued=1)]
     assert done(started(world.sweeps.defaults)) == {}
     assert world.sweeps.paused == "clock_jumped"
-    [jump] = [one.jump for one in world.pen.asked if isinstance(one, PauseForJump)]
+    jump = world.pen.jump
+    assert jump is not None
     assert (jump.ahead, jump.node) == (timedelta(hours=2), "here")
-    assert done(started(world.sweeps.reminders)) == {"queued": 1}
-    done(started(world.sweeps.defaults))
-    assert world.pen.kinds().count("PauseForJump") == 1
+    assert done(started(world.sweeps.reminders)) == {}
+    assert world.pen.kinds() == []
     # Confirmed, elsewhere: what is due is made.
-    world.pen.paused = False
+    world.pen.jump = None
     assert done(started(world.sweeps.defaults)) == {"defaulted": 1}
+    assert done(started(world.sweeps.reminders)) == {"queued": 1}
     assert world.sweeps.paused is None
 
 
@@ -199,7 +207,8 @@ def test_a_jump_between_two_groups_stops_before_the_next(world: World) -> None:
     assert done(sweeping) == {"defaulted": GROUP}
     assert world.pen.kinds() == ["DefaultDue"]
     done(started(world.sweeps.defaults))
-    assert world.pen.kinds()[1] == "PauseForJump"
+    assert world.pen.kinds() == ["DefaultDue"]
+    assert world.pen.jump is not None
 
 
 @pytest.mark.parametrize("hours", [-24.0, 0.9, -0.9])
@@ -207,7 +216,7 @@ def test_a_clock_set_back_or_ahead_a_little_pauses_nothing(world: World, hours: 
     world.clock.turn(timedelta(hours=hours))
     world.pen.answers[DefaultDue] = [Defaulted(defaulted=1)]
     assert done(started(world.sweeps.defaults)) == {"defaulted": 1}
-    assert "PauseForJump" not in world.pen.kinds()
+    assert world.pen.jump is None
 
 
 def test_a_clock_that_was_back_for_a_day_and_comes_forward_again_pauses_nothing(world: World) -> None:
@@ -218,7 +227,7 @@ def test_a_clock_that_was_back_for_a_day_and_comes_forward_again_pauses_nothing(
     world.pen.answers[DefaultDue] = [Defaulted(defaulted=1)]
     assert done(started(world.sweeps.defaults)) == {"defaulted": 1}
     assert world.sweeps.paused is None
-    assert AcceptJump.__name__ not in world.pen.kinds()
+    assert world.pen.jump is None
 
 
 def test_an_import_that_was_killed_is_finished_group_by_group(world: World) -> None:
