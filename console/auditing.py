@@ -91,6 +91,6 @@ def note(
             actor=actor,
             action=action.value,
             subject_id=subject_id,
-            detail=told[:_LONGEST] or None,
+            detail=(told if len(told) <= _LONGEST else f"{told[: _LONGEST - 1]}…") or None,
         )
     )

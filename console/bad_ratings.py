@@ -10,6 +10,9 @@ Rules kept here:
   audit has every one. No number is kept in one.
 * A rating of which nothing is effective any more is taken off the boards that show it.
 * Each mark stands in the feed, so that every board of every process tells it at once.
+* The feed tells of a rating as often as something comes to it, for years. A board hears of what its page would show:
+  ratings of today, by the day that the figures count them for, and those of the last `UNSEEN_DAYS` that nobody has
+  seen. It is new once, when its first row comes, or when its case comes to the board's department or area.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from console.positions import Position, behind, in_order, up_to
 from console.viewer import Viewer, may_see, visible, visible_among
 from models.door import Bulk, Priority, Unit
 from models.tables import BAD_RATINGS, cases, evaluations, feed, invitation_members, ratings, seen
-from models.terms import Channel, Origin, Satisfaction, SubjectKind
+from models.terms import Channel, FeedKind, Origin, Satisfaction, SubjectKind
 
 __all__ = [
     "IS_BAD",
@@ -56,7 +59,9 @@ __all__ = [
 SHOWN = 20
 """Lines that a board shows."""
 MOST = 500
-"""Rows of the feed between two places; whoever is further behind begins again with a whole page."""
+"""Rows of the feed between two places that a board may have to tell; behind more it is told its whole list."""
+SCAN = 20_000
+"""Rows between them at all: a sweep writes defaults by the thousand, and no board shows one."""
 LONGEST_NOTE = 200
 UNSEEN_DAYS = 7
 """Days before today whose bad ratings a board still asks somebody to see."""
@@ -93,7 +98,7 @@ class Unseen:
 class Told:
     """One evaluation of a bad rating. `effective`: False: another one stands in its place by now.
 
-    `moved`: its case has another department or area since.
+    `new`: it was stored since; `moved`: its case has another department or area since.
     """
 
     rating_id: str
@@ -113,6 +118,7 @@ class Told:
     reasons: tuple[str, ...]
     comment: str | None
     seen: Seen | None
+    new: bool = False
     moved: bool = False
 
 
@@ -139,10 +145,15 @@ class BadRating:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """What a board is told: the lines that stand, latest first, and the ratings whose lines go."""
+    """What a board is told: the lines that stand, latest first, and the ratings whose lines go.
+
+    `new`: the ratings that have come to it; `kept`: those that it changes where it shows them, and does not begin with.
+    """
 
     standing: Sequence[BadRating] = ()
     gone: Sequence[str] = ()
+    new: frozenset[str] = frozenset()
+    kept: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
         return bool(self.standing or self.gone)
@@ -312,12 +323,15 @@ def read_seen(connection: Connection, rating_id: str) -> Seen | None:
 
 def told_between(connection: Connection, after: Position, edge: Position) -> list[Told] | None:
     """The bad ratings that the feed tells of behind one place and up to another, as they are now, and for nobody yet
-    (`visible_lines`); of what it tells a new rating of, also the ones that this replaces. None: it is too long ago."""
+    (`visible_lines`); of what it tells a new rating of, also the ones that this replaces. None: it is too much."""
     sqlite = connection.dialect.name == "sqlite"
     inside = (behind(after, sqlite=sqlite), up_to(edge, sqlite=sqlite))
-    passed = select(feed.c.kind, feed.c.subject_id, feed.c.assess_number, *in_order(sqlite=sqlite)).where(*inside)
-    rows = list(connection.execute(passed.order_by(*in_order(sqlite=sqlite)).limit(MOST + 1)))
-    if len(rows) > MOST:
+    order = in_order(sqlite=sqlite)
+    passed = select(feed.c.kind, feed.c.subject_id, feed.c.assess_number).where(*inside).order_by(*order)
+    scanned = passed.limit(SCAN).subquery()
+    mattering = select(scanned).where(scanned.c.kind != FeedKind.DEFAULT.value).limit(MOST + 1)
+    rows = list(connection.execute(mattering))
+    if len(rows) > MOST or connection.execute(passed.offset(SCAN).limit(1)).first() is not None:
         return None
     keys = [(row.subject_id, row.assess_number) for row in rows]
     if not keys:
@@ -329,9 +343,12 @@ def told_between(connection: Connection, after: Position, edge: Position) -> lis
     found = [
         row for row in connection.execute(of_keys) if not row.effective or (row.subject_id, row.assess_number) in wanted
     ]
-    moved = {(row.subject_id, row.assess_number) for row in rows if row.kind == "moved"}
-    told = map(_told, _with_siblings(connection, found))
-    return [replace(one, moved=True) if (one.subject_id, one.assess_number) in moved else one for one in told]
+    new, moved = (
+        {(row.subject_id, row.assess_number) for row in rows if row.kind == kind.value}
+        for kind in (FeedKind.EVALUATION, FeedKind.MOVED)
+    )
+    told = [(one, (one.subject_id, one.assess_number)) for one in map(_told, _with_siblings(connection, found))]
+    return [replace(one, new=key in new, moved=key in moved) for one, key in told]
 
 
 def _with_siblings(connection: Connection, found: Sequence[Any]) -> list[Any]:
@@ -352,11 +369,22 @@ def _with_siblings(connection: Connection, found: Sequence[Any]) -> list[Any]:
     return [row for row in connection.execute(of_all) if row.rating_id in given]
 
 
-def visible_lines(told: Iterable[Told], viewer: Viewer) -> Lines:
-    """What the feed told, as one viewer may see it."""
+def visible_lines(told: Iterable[Told], viewer: Viewer, day: date, *, today_alone: bool) -> Lines:
+    """What the feed told, as one viewer may see it, of what a board of this day shows (`lines_of_board`)."""
     theirs = [one for one in told if may_see(viewer, one.dept_code, one.area_code)]
     standing = merged(theirs)
-    return Lines(standing, sorted({one.rating_id for one in theirs} - {one.id for one in standing}))
+    gone = {one.rating_id for one in theirs} - {one.id for one in standing}
+    today = midnight(day)
+    since = today if today_alone else midnight(day - timedelta(days=UNSEEN_DAYS))
+    shown = [one for one in standing if one.at >= since]
+    # Who sees all has had it before it moved.
+    came = {one.rating_id for one in theirs if one.new or (one.moved and one.effective and not viewer.sees_all)}
+    return Lines(
+        shown,
+        sorted(gone),
+        frozenset(came & {one.id for one in shown}),
+        frozenset(one.id for one in shown if one.at < today and one.seen is not None),
+    )
 
 
 def moved_away(told: Iterable[Told], viewer: Viewer) -> frozenset[str]:
@@ -411,7 +439,7 @@ class MarkSeen:
         if noted:
             note(unit, self.now, self.viewer.actor, Action.RATING_NOTED, subject_id=self.subject_id, words=words)
         if first or noted:
-            unit.insert(_FEED, [("seen", self.subject_id, self.assess_number, self.now)])
+            unit.insert(_FEED, [(FeedKind.SEEN.value, self.subject_id, self.assess_number, self.now)])
         return True
 
     def _first(self, unit: Unit, rating_id: str) -> bool:

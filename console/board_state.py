@@ -6,14 +6,15 @@ Rules kept here:
 * Figures come from the rollups alone (console/figures.py). What people look after are the queues of 待办, as their
   pages count them (console/queues.py); it changes in minutes and is read apart, less often.
 * Counts are bounded: of what is more than `MOST` a board says so, however much waits.
-* A wall screen shows no person, and nothing that only a person could act upon. The state of the machinery is for those
-  who see everything.
+* A wall screen shows no person, and nothing that only a person could act upon. The state of the machinery is for
+  supervisors and for walls that see everything; what it holds of the record, which is what waits for the centre, for
+  those who see everything. A narrowed supervisor has their own dead letters among the queues.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -90,6 +91,12 @@ class Sight:
     def sees_machinery(self) -> bool:
         return self.role is ConsoleRole.SUPERVISOR or (self.is_wall and self.viewer.sees_all)
 
+    def shown_of(self, machinery: Machinery) -> Machinery | None:
+        """What it shows of the machinery."""
+        if not self.sees_machinery:
+            return None
+        return machinery if self.viewer.sees_all else replace(machinery, waiting=None, oldest_minutes=0, dead=0)
+
 
 @dataclass(frozen=True, slots=True)
 class LinkShown:
@@ -104,10 +111,11 @@ class LinkShown:
 class Machinery:
     """How the machinery is: what waits for the centre and for how many minutes, links, silences, what pauses defaults.
 
-    `waiting`, `dead`: MOST + 1 where there are more. `calendar`: only where somebody has to bring in the next one.
+    `waiting`, `dead`: MOST + 1 where there are more; `waiting` None: not for who looks. `calendar`: only where somebody
+    has to bring in the next one.
     """
 
-    waiting: int = 0
+    waiting: int | None = 0
     oldest_minutes: int = 0
     dead: int = 0
     links: tuple[LinkShown, ...] = ()

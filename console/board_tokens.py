@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import insert, select, update
 
 from console.auditing import Action, Executes, note
-from console.viewer import ConsoleRole, Viewer, read_codes, stored_codes
+from console.viewer import ConsoleRole, Viewer, read_codes, stored_codes, told_codes
 from models.errors import StoreError
 from models.ids import new_id
 from models.tables import board_tokens
@@ -83,7 +83,7 @@ def add_board_token(
         executes.execute(insert(board_tokens).values(id=new_id(), name=name, **values))
     else:
         executes.execute(update(board_tokens).where(board_tokens.c.id == known.id).values(**values))
-    note(executes, now, actor, Action.BOARD_ADDED, detail=name)
+    note(executes, now, actor, Action.BOARD_ADDED, detail=f"{name}{told_codes(depts, areas)}")
     return secret
 
 

@@ -8,7 +8,8 @@ Rules kept here:
   word, not queued. Who does not read what comes loses the connection (server/health.py), and with it the place.
 * An answer begins when the first bytes are there: what fails before is a page that says so. What fails later ends the
   connection, so that a browser knows that the file is not whole.
-* The child is killed when whoever asked goes away, and when it takes too long. What it writes beside its answer (a
+* The child is killed when whoever asked goes away or may no longer have it, also before its first byte (a sheet comes
+  when it is complete, a rare row late), and when it takes too long. What it writes beside its answer (a
   sheet is put together in files) lies in a folder that is this process's to remove, for a killed child cannot.
 """
 
@@ -19,7 +20,7 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -35,6 +36,7 @@ __all__ = [
     "ExportFormat",
     "ExportJob",
     "ExportUnderWay",
+    "ExportUnwanted",
     "ExportsBusy",
 ]
 
@@ -42,6 +44,8 @@ COMMAND = (sys.executable, "-m", "console.export_process")
 CHUNK = 64 * 1024
 GRACE = 60.0
 """Seconds beyond its own limit, after which a child is killed."""
+Until = Callable[[], Coroutine[Any, Any, None]]
+"""Comes to its end when an export is no longer wanted, or no longer to be had."""
 log = structlog.get_logger(__name__)
 
 
@@ -55,6 +59,10 @@ class ExportUnderWay(ExportsBusy):
 
 class ExportFailed(Exception):
     """The child died, or did not come to its end."""
+
+
+class ExportUnwanted(ExportFailed):
+    """Nobody waits for it any more, or may."""
 
 
 class ExportFormat(StrEnum):
@@ -102,23 +110,30 @@ class Export:
         self.rows: int | None = None
         self.ended: Ended | None = None
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self, until: Until) -> AsyncGenerator[bytes, None]:
         """The file. Ends the child however this ends.
+
+        Args:
+            until: comes to its end when the file is no longer to be had.
 
         Raises:
             ExportFailed: the file is not whole.
         """
         process = self._process
         assert process.stdout is not None
+        watch = self._desk.watch(process, until)
         try:
             yield self._first
             async with asyncio.timeout(self._desk.seconds + GRACE):
                 while some := await process.stdout.read(CHUNK):
                     yield some
+                if watch.done():
+                    raise ExportUnwanted("it may no longer be had")
                 await self._close()
         except TimeoutError:
             raise ExportFailed("it took too long") from None
         finally:
+            watch.cancel()
             self._desk.end(process)
 
     async def _close(self) -> None:
@@ -168,12 +183,16 @@ class ExportDesk:
     def running(self) -> int:
         return len(self._running)
 
-    async def start(self, job: ExportJob) -> Export:
+    async def start(self, job: ExportJob, until: Until) -> Export:
         """Starts an export and waits for its first bytes.
+
+        Args:
+            until: comes to its end when nobody waits for them any more.
 
         Raises:
             ExportUnderWay: this viewer has one running.
             ExportsBusy: as many run as may.
+            ExportUnwanted: nobody waits.
             ExportFailed: nothing came.
         """
         name = job.viewer[0]
@@ -203,6 +222,7 @@ class ExportDesk:
         self._running[process] = name
         self._folders[process] = folder
         export: Export | None = None
+        watch = self.watch(process, until)
         try:
             assert process.stdin is not None
             assert process.stdout is not None
@@ -221,6 +241,8 @@ class ExportDesk:
                 process.stdin.close()
             async with asyncio.timeout(self.seconds + GRACE):
                 first = await process.stdout.read(CHUNK)
+            if watch.done():
+                raise ExportUnwanted("nobody waits for it")
             if not first:
                 assert process.stderr is not None
                 log.warning("an export failed", cause=_last_line(await process.stderr.read(10_000)))
@@ -229,9 +251,16 @@ class ExportDesk:
         except TimeoutError:
             raise ExportFailed("it took too long") from None
         finally:
+            watch.cancel()
             if export is None:
                 self.end(process)
         return export
+
+    def watch(self, process: asyncio.subprocess.Process, until: Until) -> asyncio.Task[None]:
+        """Ends a child as soon as it is not wanted, whether or not it has written anything."""
+        watching = asyncio.get_running_loop().create_task(until())
+        watching.add_done_callback(lambda done: None if done.cancelled() else self.end(process))
+        return watching
 
     def end(self, process: asyncio.subprocess.Process) -> None:
         """Ends a child; twice is the same. Nothing is waited for: whoever went away is being cancelled."""

@@ -9,7 +9,8 @@ Rules kept here:
    gets first what lies between it and the update it joins: no gap, whichever process it comes back to. What is told
    twice has the same id, and the page shows it once.
 4. A place of before a restore, one too far back and one that nobody gave out are answered with `reload`: the whole page
-   has everything.
+   has everything. Where more comes between two looks than can be told one by one, open boards get their whole list,
+   made once as any update: hundreds of pages at the same moment would be felt by calls.
 5. Nothing here blocks the loop: reads run on the door's pool. A database that does not answer is told (`stalled`), not
    waited for in silence; what boards show stays, and all of it is told again once the database answers, changed or not.
 6. A bad rating whose case was moved goes from the boards that see it no more. They are told only what they had: of the
@@ -26,16 +27,26 @@ import asyncio
 import json
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import Connection
 
-from console.bad_ratings import SHOWN, BadRating, Lines, Unseen, lines_of_board, moved_away, told_between, visible_lines
+from console.bad_ratings import (
+    SHOWN,
+    BadRating,
+    Lines,
+    Told,
+    Unseen,
+    lines_of_board,
+    moved_away,
+    told_between,
+    visible_lines,
+)
 from console.board_state import (
     BoardRules,
     Machinery,
@@ -105,7 +116,7 @@ def read_shown(connection: Connection, clock: Clock, sight: Sight, rules: BoardR
     return Shown(
         day,
         read_figures(connection, day, sight),
-        read_machinery(connection, now, rules, days) if sight.sees_machinery else None,
+        sight.shown_of(read_machinery(connection, now, rules, days)) if sight.sees_machinery else None,
         None if sight.is_wall else read_work(connection, now, sight),
         None if sight.is_wall else read_unseen(connection, day, sight),
     )
@@ -183,13 +194,15 @@ class _Channel:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What one look at the database found. `lines` None: too many to tell.
+    """What one look at the database found. `whole`: too much has come to tell each; `lines` are all that a board shows.
 
     `gone`: what is of others since; `there`: what the pages of a new sight have.
     """
 
+    epoch: str
     edge: Position
-    lines: Mapping[Sight, Lines] | None
+    whole: bool
+    lines: Mapping[Sight, Lines]
     shown: Mapping[Sight, Shown]
     gone: Mapping[Sight, frozenset[str]]
     there: Mapping[Sight, Sequence[str]]
@@ -241,7 +254,7 @@ class LiveBoards:
 
     async def stream(
         self, sight: Sight, cursor: str | None, still_open: StillOpen, session: bytes | None = None
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """The events of one board, for as long as it is looked at.
 
         Args:
@@ -273,6 +286,7 @@ class LiveBoards:
                 await waiting.wait()
             # From here to the first await nothing else runs: what is told below and what follows meet without a gap.
             sequence, at, parts = channel.sequence, self._at, dict(channel.parts)
+            epoch, day = self._epoch, channel.day
             assert at is not None
             stalled = channel.stalled  # said again to who joins meanwhile: its update is behind `sequence`
             try:
@@ -288,7 +302,7 @@ class LiveBoards:
             if lines is None:
                 yield RELOAD
                 return
-            yield self._body(at, channel.day, parts, self._told(sight, lines))
+            yield self._body(epoch, at, day, parts, self._told(sight, lines))
             if stalled:
                 yield STALLED
             while True:
@@ -345,7 +359,7 @@ class LiveBoards:
             told = told_between(connection, after, at)
             if told is None or moved_away(told, sight.viewer):
                 return None
-            return visible_lines(told, sight.viewer)
+            return self._lines(told, sight, today(self._clock.now()))
 
         return await asyncio.wrap_future(self._door.read(read))
 
@@ -437,10 +451,9 @@ class LiveBoards:
 
     def _look(self, connection: Connection, sights: Sequence[Sight], new: Sequence[Sight], slowly: bool) -> _Look:
         """One look, on the door's pool. The edge first: what is told with it was committed before."""
-        if not self._epoch:
-            self._epoch = read_epoch(connection)
+        epoch = read_epoch(connection)
         edge = read_edge(connection)
-        at = self._at
+        at = self._at if epoch == self._epoch else None
         told = told_between(connection, at, edge) if at is not None and edge > at else []
         self._names = self._directory.names(connection)
         now = self._clock.now()
@@ -451,13 +464,18 @@ class LiveBoards:
         if slowly or told or told is None:
             self._unseen = {sight: read_unseen(connection, day, sight) for sight in sights if not sight.is_wall}
         return _Look(
+            epoch,
             edge,
-            None if told is None else {sight: visible_lines(told, sight.viewer) for sight in sights},
+            told is None,
+            {
+                sight: self._whole(connection, sight, day) if told is None else self._lines(told, sight, day)
+                for sight in sights
+            },
             {
                 sight: Shown(
                     day,
                     read_figures(connection, day, sight),
-                    self._machinery if sight.sees_machinery else None,
+                    sight.shown_of(self._machinery) if self._machinery is not None else None,
                     self._work.get(sight),
                     self._unseen.get(sight),
                 )
@@ -468,15 +486,24 @@ class LiveBoards:
         )
 
     @staticmethod
-    def _there(connection: Connection, sight: Sight, day: date) -> list[str]:
-        """The ratings that a page of now begins with, the newest last."""
-        lines = lines_of_board(connection, sight.viewer, day, today_alone=sight.is_wall)
-        return [one.id for one in reversed(lines)]
+    def _lines(told: Iterable[Told], sight: Sight, day: date) -> Lines:
+        return visible_lines(told, sight.viewer, day, today_alone=sight.is_wall)
+
+    @staticmethod
+    def _whole(connection: Connection, sight: Sight, day: date) -> Lines:
+        """What a page of now begins with."""
+        return Lines(lines_of_board(connection, sight.viewer, day, today_alone=sight.is_wall))
+
+    @classmethod
+    def _there(cls, connection: Connection, sight: Sight, day: date) -> list[str]:
+        """The same by its ids, the newest last."""
+        return [one.id for one in reversed(cls._whole(connection, sight, day).standing)]
 
     def _tell(self, found: _Look) -> bool:
         """Tells the boards what has changed; whether there was anything."""
-        went_back = self._at is not None and found.edge < self._at  # another database stands behind the address
-        self._at = found.edge
+        # Another database stands behind the address, or an older one was restored there.
+        went_back = self._at is not None and (found.edge < self._at or found.epoch != self._epoch)
+        self._at, self._epoch = found.edge, found.epoch
         told = False
         for sight, shown in found.shown.items():
             channel = self._channels.get(sight)
@@ -486,12 +513,14 @@ class LiveBoards:
             new = {name: text for name, text in parts.items() if channel.stalled or channel.parts.get(name) != text}
             first = not channel.parts
             channel.shown, channel.parts, channel.stalled = shown, parts, False
-            if found.lines is None or went_back:
+            if went_back:
                 channel.publish(RELOAD)
                 channel.known = False
                 told = True
                 continue
             lines = found.lines.get(sight, Lines())
+            if found.whole and channel.known:
+                lines = replace(lines, new=frozenset(one.id for one in lines.standing) - channel.told.keys())
             moved = found.gone.get(sight, frozenset()) & channel.told.keys()
             for one in moved:
                 del channel.told[one]
@@ -499,8 +528,10 @@ class LiveBoards:
             channel.note([*found.there.get(sight, ()), *(one.id for one in reversed(lines.standing))])
             if first:
                 channel.nudge()
-            elif new or lines or moved:
-                channel.publish(self._body(found.edge, channel.day, new, self._told(sight, lines, moved)))
+            elif new or lines or moved or found.whole:
+                whole = {"whole": True} if found.whole else {}
+                told_lines = self._told(sight, lines, moved) | whole
+                channel.publish(self._body(found.epoch, found.edge, channel.day, new, told_lines))
                 told = True
         return told
 
@@ -511,6 +542,8 @@ class LiveBoards:
                     "id": one.id,
                     "at": int(one.at.timestamp() * 1000),
                     "seen": one.seen is not None,
+                    "new": one.id in lines.new,
+                    "kept": one.id in lines.kept,
                     "html": self._render.line(sight, one, self._names),
                 }
                 for one in lines.standing
@@ -518,10 +551,10 @@ class LiveBoards:
             "gone": sorted({*lines.gone, *moved}),
         }
 
-    def _body(self, at: Position, day: str, parts: Mapping[str, str], told: Mapping[str, Any]) -> bytes:
+    def _body(self, epoch: str, at: Position, day: str, parts: Mapping[str, str], told: Mapping[str, Any]) -> bytes:
         self.rendered += 1
         data = json.dumps({"day": day, "parts": parts, **told}, ensure_ascii=False, separators=(",", ":"))
-        return f"id: {write_cursor(self._epoch, at)}\nevent: board\ndata: {data}\n\n".encode()
+        return f"id: {write_cursor(epoch, at)}\nevent: board\ndata: {data}\n\n".encode()
 
     async def _end_those_over(self) -> None:
         streams = [stream for channel in self._channels.values() for stream in channel.streams]

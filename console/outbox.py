@@ -105,7 +105,8 @@ class OutboxLine:
     """An evaluation for which the centre has not answered.
 
     `tries`: failures so far; `next_at`: not before then, None: at once; `error`: why it is a dead letter, or the last
-    one of its batch; `owner`: who has taken the letter. What is of the evaluation is None where the record has lost it.
+    one of its batch; `dept_name`: as it came with the record; `owner`: who has taken the letter. What is of the
+    evaluation is None where the record has lost it.
     """
 
     evaluation_id: str
@@ -122,6 +123,7 @@ class OutboxLine:
     origin: str | None
     assess_time: datetime | None
     dept: str | None
+    dept_name: str | None
     owner: str | None
     taken_at: datetime | None
 
@@ -247,7 +249,8 @@ def _line(row: Row[Any], now: datetime) -> OutboxLine:
         Satisfaction(row.satisfaction) if row.satisfaction is not None else None,
         row.origin,
         row.assess_time,
-        row.dept_name or row.dept_code,
+        row.dept_code,
+        row.dept_name,
         row.owner,
         row.taken_at,
     )

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import delete, func, insert, select, update
 
 from console.auditing import Action, Executes, note
-from console.viewer import ConsoleRole, Viewer, read_codes, stored_codes
+from console.viewer import ConsoleRole, Viewer, read_codes, stored_codes, told_codes
 from models.errors import StoreError
 from models.ids import new_id
 from models.tables import sessions, users
@@ -161,8 +161,7 @@ def add_user(
             disabled_at=None,
         )
     )
-    narrowed = [*(f"dept={code}" for code in depts), *(f"area={code}" for code in areas)]
-    note(executes, now, actor, Action.USER_ADDED, detail=" ".join([f"{name}: {role.value}", *narrowed]))
+    note(executes, now, actor, Action.USER_ADDED, detail=f"{name}: {role.value}{told_codes(depts, areas)}")
 
 
 def _known(executes: Executes, name: str) -> User:

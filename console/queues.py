@@ -581,13 +581,15 @@ def failures_page(
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A call or a case of an invitation, with the rating that stands (`level` None: none)."""
+    """A call or a case of an invitation, with the rating that stands (`level` None: none). `dept_name`: as it came with
+    the record."""
 
     subject_id: str
     is_case: bool
     number: str
     service_number: int | None
     dept: str | None
+    dept_name: str | None
     agent: str | None
     level: Satisfaction | None
     origin: str | None
@@ -705,7 +707,7 @@ def candidates(
     if reply.invitation_id is not None:
         ids[reply.invitation_id] = None
     if sought:
-        ids |= dict.fromkeys(_invitations_of(connection, sought))
+        ids |= dict.fromkeys(_invitations_of(connection, viewer, sought))
     own: set[str] = set()
     if reply.number_hash is not None:
         given = load_given(connection, {reply.number_hash}).get(reply.number_hash, ())
@@ -758,10 +760,18 @@ def candidates(
     return result
 
 
-def _invitations_of(connection: Connection, sought: str) -> list[str]:
-    """Invitations about a case, its latest closing first, or about a call."""
-    subjects = select(case_keys.c.subject_id).where(case_keys.c.case_no == sought)
-    of_call = select(call_keys.c.subject_id).where(call_keys.c.call_key == sought.removeprefix("H"))
+def _invitations_of(connection: Connection, viewer: Viewer, sought: str) -> list[str]:
+    """Invitations about a case, its latest closing first, or about a call, of what the viewer may see."""
+    subjects = (
+        select(case_keys.c.subject_id)
+        .join(cases, cases.c.subject_id == case_keys.c.subject_id)
+        .where(case_keys.c.case_no == sought, visible(viewer, cases))
+    )
+    of_call = (
+        select(call_keys.c.subject_id)
+        .join(calls, calls.c.subject_id == call_keys.c.subject_id)
+        .where(call_keys.c.call_key == sought.removeprefix("H"), visible(viewer, calls))
+    )
     rows = connection.execute(
         select(invitation_members.c.invitation_id)
         .where(
@@ -827,7 +837,8 @@ def _members(connection: Connection, viewer: Viewer, ids: Collection[str]) -> di
                 is_case,
                 row.case_no if is_case else row.call_key,
                 row.service_number if is_case else None,
-                (row.dept_name or row.dept_code) if is_case else row.dept,
+                row.dept_code if is_case else row.dept,
+                row.dept_name if is_case else None,
                 row.agent if is_case else row.call_agent,
                 Satisfaction(row.satisfaction) if row.satisfaction is not None else None,
                 row.origin,

@@ -119,6 +119,8 @@ class Problem(StrEnum):
     TAIL = "tail"
     LONG = "long"
     SIGNS = "signs"
+    NAME = "name"
+    SEVERAL = "several"
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,7 +430,7 @@ def _plan(
     scan = SCAN
     leads: Sequence[ColumnElement[bool]]
     if subjects is not None or filters.number:
-        of = _subjects_of_number(filters.number) if subjects is None else subjects.ids
+        of = _subjects_of_number(viewer, filters.number) if subjects is None else subjects.ids
         if filters.unseen:
             inside += [e.effective, e.origin == Origin.CITIZEN.value]  # the tail leads, not the bad ratings
         outside += [
@@ -508,7 +510,7 @@ def _subjects_of(
     if tail is None:
         return None
     if filters.number:
-        of_number = _subjects_of_number(filters.number)
+        of_number = _subjects_of_number(viewer, filters.number)
         both = union_all(
             *(
                 select(table.c.subject_id).where(table.c.number_tail == tail, table.c.subject_id.in_(of_number))
@@ -522,13 +524,20 @@ def _subjects_of(
     return _Subjects(ids, below or f"{int(ids[0], 16) + 1:032x}", ids[-1] if len(ids) == TAIL_MOST else None)
 
 
-def _subjects_of_number(number: str) -> Any:
-    """By case number, call id (or its `H…` at the centre), by the case number that a call named, by our own ids."""
+def _subjects_of_number(viewer: Viewer, number: str) -> Any:
+    """By case number, call id (or its `H…` at the centre), by the case number that a call named, by our own ids.
+
+    What a call named is the case's to tell: to whom sees none of that number it says nothing (console/story.py).
+    """
     call = number[1:] if number.startswith("H") else number
+    named = select(calls.c.subject_id).where(calls.c.case_no == number)
+    if not viewer.sees_all:
+        theirs = select(case_keys.c.subject_id).join(cases, cases.c.subject_id == case_keys.c.subject_id)
+        named = named.where(theirs.where(case_keys.c.case_no == number, visible(viewer, cases)).exists())
     found: list[Select[Any]] = [
         select(case_keys.c.subject_id).where(case_keys.c.case_no == number),
         select(call_keys.c.subject_id).where(call_keys.c.call_key.in_([number, call])),
-        select(calls.c.subject_id).where(calls.c.case_no == number),
+        named,
     ]
     if _ID.fullmatch(number):
         found += [
@@ -880,7 +889,7 @@ def find_subjects(
         return []
     ids: set[str] = set()
     if number:
-        ids |= set(connection.execute(_subjects_of_number(number).limit(most * 2)).scalars())
+        ids |= set(connection.execute(_subjects_of_number(viewer, number).limit(most * 2)).scalars())
     if tail is not None:
         ids |= set(connection.execute(subjects_of_tail(viewer, tail)).scalars())
     if not ids:

@@ -52,11 +52,12 @@ from models.tables import (
     ratings,
     segments,
 )
-from models.terms import Channel, Origin, Satisfaction, SegmentState
+from models.terms import Channel, FeedKind, Origin, Satisfaction, SegmentState
 
 __all__ = ["SCAN", "CursorGone", "CursorUnreadable", "Filters", "evaluations_page", "mask_words", "read_case", "shown"]
 
 SCAN = 20_000
+_TOLD = (FeedKind.EVALUATION.value, FeedKind.DEFAULT.value, FeedKind.AGAIN.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +300,7 @@ def evaluations_page(
             )
         )
         .where(
-            scanned.c.kind == "evaluation",
+            scanned.c.kind.in_(_TOLD),
             _may_see(token, evaluations.c.dept_code, evaluations.c.area_code),
             *_conditions(filters),
         )

@@ -2,7 +2,8 @@
 
 Rules kept here:
 
-* Everything is read by `visible(viewer, table)`: what a viewer may not see is as if it had not happened.
+* Everything is read by `visible(viewer, table)`: what a viewer may not see is as if it had not happened. A call says
+  which case it was about by a number alone; whose case that is, and so who may read the number, the case says.
 * Numbers are masked, also where a citizen wrote one into words.
 * What is told are values of the record; the page has the words for them (console/pages/zh.toml).
 * Bounded: of the audit and of messages no more than `MOST` are told.
@@ -25,6 +26,7 @@ from models.privacy import Keyring, mask
 from models.tables import (
     audit,
     calls,
+    case_keys,
     cases,
     evaluations,
     invitation_members,
@@ -39,7 +41,7 @@ from models.tables import (
 )
 from models.terms import AuditAction, CallOutcome, OutboxState, Satisfaction, SubjectKind
 
-__all__ = ["MOST", "Event", "EventKind", "Fact", "Member", "Story", "evaluation_subject", "read_story"]
+__all__ = ["MOST", "Event", "EventKind", "Fact", "Member", "NamedCase", "Story", "evaluation_subject", "read_story"]
 
 MOST = 200
 
@@ -107,8 +109,20 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedCase:
+    """The case that a call named. `subject_id` and `service_number` None: nobody knows it yet, or it was closed more
+    than once and the call does not say which closing it was about."""
+
+    case_no: str
+    subject_id: str | None = None
+    service_number: int | None = None
+    known: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Story:
-    """`subject`: the row of `calls` or `cases`; `number`: masked; `evaluations`: first to last."""
+    """`subject`: the row of `calls` or `cases`, a call's without its case number; `number`: masked; `evaluations`:
+    first to last; `named`: the case that a call was about, where the viewer may see it."""
 
     subject_id: str
     kind: SubjectKind
@@ -119,6 +133,7 @@ class Story:
     events: Sequence[Event]
     members: Sequence[Member]
     calls_about: Sequence[Any] = field(default_factory=tuple)
+    named: NamedCase | None = None
 
     @property
     def effective(self) -> Any | None:
@@ -196,15 +211,44 @@ def read_story(connection: Connection, viewer: Viewer, keyring: Keyring, subject
         events,
         _members(connection, viewer, subject_id, [one.id for one in asked]),
         about,
+        _named(connection, viewer, subject_id) if kind is SubjectKind.CALL else None,
     )
 
 
+_CALL = [column for column in calls.c if column is not calls.c.case_no]
+
+
 def _subject(connection: Connection, viewer: Viewer, subject_id: str) -> tuple[SubjectKind, Any] | None:
-    for kind, table in ((SubjectKind.CASE, cases), (SubjectKind.CALL, calls)):
-        row = connection.execute(select(table).where(table.c.subject_id == subject_id, visible(viewer, table))).first()
+    for kind, table, columns in ((SubjectKind.CASE, cases, list(cases.c)), (SubjectKind.CALL, calls, _CALL)):
+        mine = select(*columns).where(table.c.subject_id == subject_id, visible(viewer, table))
+        row = connection.execute(mine).first()
         if row is not None:
             return kind, row
     return None
+
+
+def _named(connection: Connection, viewer: Viewer, subject_id: str) -> NamedCase | None:
+    """The case that a call named, as far as the viewer may see it; who sees everything is told an unknown one, too."""
+    found = connection.execute(
+        select(cases.c.subject_id, cases.c.case_no, cases.c.service_number)
+        .select_from(
+            calls.join(case_keys, case_keys.c.case_no == calls.c.case_no).join(
+                cases, cases.c.subject_id == case_keys.c.subject_id
+            )
+        )
+        .where(calls.c.subject_id == subject_id, visible(viewer, calls), visible(viewer, cases))
+        .order_by(cases.c.service_number)
+        .limit(2)
+    ).all()
+    if len(found) == 1:
+        [one] = found
+        return NamedCase(one.case_no, one.subject_id, one.service_number)
+    if found:
+        return NamedCase(found[0].case_no)
+    if not viewer.sees_all:
+        return None
+    told = connection.execute(select(calls.c.case_no).where(calls.c.subject_id == subject_id)).scalar_one_or_none()
+    return NamedCase(told, known=False) if told else None
 
 
 def _calls_about(connection: Connection, viewer: Viewer, kind: SubjectKind, subject: Any) -> list[Any]:
@@ -321,7 +365,7 @@ def _messages(connection: Connection, viewer: Viewer, invitation_ids: Sequence[s
             if row.queue:
                 facts.append(Fact("queue_of_work", row.queue, "queue_reason"))
             if row.handled_by:
-                facts.append(Fact("handled_by", row.handled_by))
+                facts.append(Fact("handled_by", row.handled_by, "actor"))
             words = mask_words(row.text) if row.text else None
             found.append(Event(row.created_at, EventKind.SMS_IN, tuple(facts), words=words))
             continue

@@ -22,7 +22,7 @@ from enum import StrEnum
 from sqlalchemy import Connection, insert, select, update
 
 from console.auditing import Action, Executes, note
-from console.viewer import read_codes, stored_codes
+from console.viewer import read_codes, stored_codes, told_codes
 from models.errors import StoreError
 from models.ids import new_id
 from models.tables import api_tokens
@@ -108,7 +108,7 @@ def add_token(
         connection.execute(insert(api_tokens).values(id=new_id(), name=name, **values))
     else:
         connection.execute(update(api_tokens).where(api_tokens.c.id == known.id).values(**values))
-    note(connection, now, actor, Action.TOKEN_ADDED, detail=f"{name}: {scope.value}")
+    note(connection, now, actor, Action.TOKEN_ADDED, detail=f"{name}: {scope.value}{told_codes(depts, areas)}")
     return secret
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "narrowed",
     "read_codes",
     "stored_codes",
+    "told_codes",
     "visible",
     "visible_among",
     "wholly_visible",
@@ -82,6 +83,11 @@ def stored_codes(codes: Sequence[str]) -> str | None:
 def read_codes(stored: str | None) -> tuple[str, ...]:
     """And back."""
     return tuple(json.loads(stored or "[]"))
+
+
+def told_codes(depts: Sequence[str], areas: Sequence[str]) -> str:
+    """The same as the audit tells it, behind a name (console/pages/audit_words.py reads it back); empty: all."""
+    return "".join([*(f" dept={code}" for code in depts), *(f" area={code}" for code in areas)])
 
 
 def narrowed(

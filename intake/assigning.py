@@ -184,9 +184,10 @@ class AssignReply:
         return None if _sees_whole(unit, self.invitation_id, self.person) else Refusal.NOT_ALL_SEEN
 
     def _as_taken(self) -> TakeReply:
-        """What somebody said about wanting no SMS was done when it came, and a person has seen the pressure."""
+        """What somebody said about wanting no SMS was done when it came. A person has seen the pressure, and that
+        no machine wrote it."""
         said = Said.RATING if self.heard.satisfaction is not None else Said.UNCLEAR
-        heard = replace(self.heard, said=said, pressure=False)
+        heard = replace(self.heard, said=said, pressure=False, doubtful=False)
         return TakeReply(self.message_id, heard, bare_link=False, now=self.now, rules=self.rules)
 
 

@@ -24,6 +24,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, bindparam, case, delete, exists, insert, or_, select, update
 
 from models.door import Many, Unit
+from models.push_faults import PushFault
 from models.tables import (
     audit,
     evaluations,
@@ -58,7 +59,7 @@ GROUP = 64
 """Rows of one kind in a group at most."""
 NO_NUMBER = {"number_sealed": None, "number_hash": None, "number_tail": None, "number_key_id": None}
 """The number columns of somebody whose number is kept no longer; its kind stays."""
-_REASON_GONE = "what the centre said went with the words it was about"
+_REASON_GONE = PushFault.WORDS_GONE.told()
 
 
 # ── words ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

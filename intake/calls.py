@@ -27,7 +27,7 @@ from intake.names import project_no, project_no_of_call
 from intake.record import FEED, Asking, EvaluationKey, KnownCall, KnownCase, Record, Rules, Stored, Told, earlier
 from models.door import Many, Priority, Unit
 from models.tables import evaluations, outbox, ratings
-from models.terms import AuditAction, CallOutcome, InvitationState, Origin, Satisfaction, SubjectKind
+from models.terms import AuditAction, CallOutcome, FeedKind, InvitationState, Origin, Satisfaction, SubjectKind
 
 __all__ = ["EndCall", "GiveReason", "RateCall", "ReleaseHolds", "ReleaseStaleHolds"]
 
@@ -245,7 +245,9 @@ class GiveReason:
             [(key.subject_id, key.assess_number, ",".join(c.codes)) for c in commands for key in c.stored.keys],
         )
         # Who follows the record has read the evaluation without it.
-        again = [("evaluation", key.subject_id, key.assess_number, c.now) for c in commands for key in c.stored.keys]
+        again = [
+            (FeedKind.AGAIN.value, key.subject_id, key.assess_number, c.now) for c in commands for key in c.stored.keys
+        ]
         unit.insert(FEED, again)
         unit.many(_RELEASE, [(key.evaluation_id, c.now) for c in commands for key in c.stored.keys])
         return [None] * len(commands)

@@ -47,6 +47,7 @@ from models.terms import (
     AuditAction,
     Channel,
     DefaultReason,
+    FeedKind,
     InvitationState,
     MessageKind,
     MessageState,
@@ -731,7 +732,7 @@ class CaseBook:
         if rating.satisfaction.is_bad and not rating.reasons and not rating.comment:
             not_before = max(now, rating.rated_at + rules.reason_hold)
         self._outbox.append((evaluation_id, *key, OutboxState.WAITING.value, not_before, 0, now))
-        self._feed.append(("evaluation", *key, now))
+        self._feed.append((FeedKind.EVALUATION.value, *key, now))
         case.evaluated = Origin.CITIZEN
 
     def audit(self, row: tuple[str, datetime, str, AuditAction, str | None, str | None]) -> None:

@@ -12,7 +12,9 @@ Rules kept here:
 5. A withdrawn case is asked nothing more and has no deadline. What it was rated stays.
 6. What an evaluation copies from its case follows a completed and a changed one (intake/restated.py).
 7. A deadline is computed with the calendar that is stored when it is stored (intake/calendars.py, rule 2); a changed
-   closing or area computes it again, unless the case is rated.
+   closing or area computes it again, unless the case is rated. Whether it is backlog goes by when the case first came,
+   never by when it was changed or completed: that may be in the grace after its deadline. What was settled stays: no
+   default for a forgotten citizen's case, nor on a deadline that passed while defaults were switched off.
 
 A command carries the ids of all it may store, so that running twice (models/door.py, rule 3) stores the same.
 """
@@ -266,8 +268,8 @@ class PostCase:
         action = AuditAction.CASE_POSTED if case is None else AuditAction.CASE_COMPLETED
         # It says its area itself, so that who sees by area sees the same of case and evaluation.
         content = _in_area(self.content, self.rules)
-        due = self.rules.deadlines.due(days, self.content.closed_at, self.content.area_code, self.now)
         if case is None:
+            due = self.rules.deadlines.due(days, content.closed_at, content.area_code, self.now)
             case = KnownCase(
                 self.ids.case,
                 self.key,
@@ -286,7 +288,7 @@ class PostCase:
         else:
             case.content = _with_told(content, case)
             case.stub, case.number, case.posted_by = False, self.number, self.poster.name
-            case.fall_due(due if case.evaluated is None else _settled(due, case))
+            case.fall_due(_due_anew(case, case.content, days, self.rules, self.now))
         book.note_group(case)
         _place(book, case, self.rules, self.ids, self.now)
         book.audit((self.ids.audit, self.now, self.poster.actor, action, case.subject_id, _standing(case)[1]))
@@ -312,10 +314,16 @@ class PostCase:
         )
 
 
-def _settled(due: Due, case: KnownCase) -> Due:
-    """A case that is rated already: no default follows."""
-    rated = DefaultReason.RATED if case.evaluated is Origin.CITIZEN else case.default_reason
-    return replace(due, default_at=None, default_reason=rated)
+def _due_anew(case: KnownCase, content: CaseContent, days: WorkingDays, rules: CaseRules, now: datetime) -> Due:
+    """When a known case is due with another content; where it was settled that no default follows, none does."""
+    due = rules.deadlines.due(days, content.closed_at, content.area_code, case.created_at)
+    why = case.default_reason
+    if case.evaluated is not None:
+        settled, why = True, DefaultReason.RATED if case.evaluated is Origin.CITIZEN else why
+    else:
+        passed_unused = why is DefaultReason.SWITCHED_OFF and due.deadline <= now
+        settled = why is DefaultReason.FORGOTTEN or passed_unused
+    return replace(due, default_at=None, default_reason=why) if settled else due
 
 
 def _in_area(content: CaseContent, rules: CaseRules) -> CaseContent:
@@ -380,7 +388,7 @@ class PatchCase:
         if not changed and not moved:
             return _verdict(case, 200, self.now)
         if (content.closed_at, content.area_code) != (before.closed_at, before.area_code) and case.evaluated is None:
-            case.fall_due(self.rules.deadlines.due(days, content.closed_at, content.area_code, self.now))
+            case.fall_due(_due_anew(case, content, days, self.rules, self.now))
         case.content, case.changed = content, True
         self._ask_anew(book, case, before, number)
         book.remind(case)

@@ -18,7 +18,7 @@ from intake.counted import EVALUATED, note_evaluation
 from models.door import Bulk, Priority, Unit
 from models.ids import new_id
 from models.tables import audit, evaluations, feed
-from models.terms import Adoption, AuditAction, FollowUp
+from models.terms import Adoption, AuditAction, FeedKind, FollowUp
 
 __all__ = ["CentreWord", "Heard", "Standing", "StoreCentreWord"]
 
@@ -111,7 +111,7 @@ class StoreCentreWord:
             before = _Change(**{name: getattr(row, name) for name in _Change._fields})
             note_evaluation(unit, -1, before)
             note_evaluation(unit, 1, before._replace(adoption=adoption))
-        unit.insert(_FEED, [("evaluation", row.subject_id, row.assess_number, self.now)])
+        unit.insert(_FEED, [(FeedKind.AGAIN.value, row.subject_id, row.assess_number, self.now)])
         said = " ".join(filter(None, (adoption and f"adoption {adoption}", follow_up and f"follow-up {follow_up}")))
         unit.insert(
             _AUDIT, [(new_id(), self.now, self.actor, AuditAction.CENTRE_WORD.value, row.subject_id, said or None)]

@@ -8,7 +8,8 @@
 3. We ask back twice an invitation at most: once what was meant, once why a rating is bad. Never after an opt-out, never
    later than `answer_within` after the citizen's message, never more than MOST_ANSWERS a number and day: two machines
    that answer each other stop there.
-4. What an automatic reply says is stored and answered with nothing.
+4. What an automatic reply says is stored and answered with nothing. What only may be one is asked nothing either, and
+   a person looks at it; a level that it gives counts.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ class Heard:
 
     `satisfaction`: may stand beside an opt-out; `comment`: the words beside a level; `why`: the grammar's rule;
     `pressure`: the text says that somebody made the citizen rate; `letters`: the options that it chooses, if it is an
-    answer to the question for a reason; `mistaken`: it says that a rating was given by mistake (打错, 发错); `key_map`:
-    by which the digits were read; `text` None: undecodable.
+    answer to the question for a reason; `mistaken`: it says that a rating was given by mistake (打错, 发错);
+    `doubtful`: a machine may have written it; `key_map`: by which the digits were read; `text` None: undecodable.
     """
 
     said: Said
@@ -76,6 +77,7 @@ class Heard:
     pressure: bool = False
     letters: tuple[str, ...] = ()
     mistaken: bool = False
+    doubtful: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,16 +318,21 @@ def _rest(heard: Heard, situation: Situation, rules: ReplyRules) -> Decision:
         return Decision(Outcome.QUEUED, QueueReason.WITHDRAWN)
     rated = invited.standing is not None and not invited.open_members
     talking = _asked_within(invited, situation.at, rules.conversation)
-    if rated and talking:
+    doubtful = heard.doubtful and heard.satisfaction is None and not heard.mistaken
+    if rated and talking and not doubtful:
         return _talk(heard, invited, situation.at, rules)
     late = invited.state not in _OPEN and invited.ended_at is not None
     if late and invited.ended_at is not None and situation.at - invited.ended_at > rules.late_window:
         return Decision(Outcome.QUEUED, QueueReason.TOO_LATE)
+    if rated and doubtful:
+        # An absence notice that our question met is no reason for a rating; a complaint in it is seen by a person.
+        remark = Remark(RemarkKind.COMMENT, None, heard.text)
+        return Decision(Outcome.COMMENT, QueueReason.UNCLEAR, remark=remark)
     if rated:
         return _after_rating(heard, invited)
     if heard.satisfaction is not None:
         return _rate(heard, heard.satisfaction, situation, rules, late=late)
-    if _may_clarify(situation, rules):
+    if not heard.doubtful and _may_clarify(situation, rules):
         return Decision(Outcome.UNCLEAR, answer=MessageKind.CLARIFICATION)
     return Decision(Outcome.UNCLEAR, QueueReason.UNCLEAR)
 
@@ -338,6 +345,7 @@ def _rate(heard: Heard, level: Satisfaction, situation: Situation, rules: ReplyR
         rules.ask_reason
         and level.is_bad
         and not heard.comment
+        and not heard.doubtful
         and situation.invited.reason_asked_at is None
         and _may_ask(situation, rules)
     )

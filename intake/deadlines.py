@@ -49,7 +49,7 @@ class DeadlineRules:
 
         Args:
             days: the calendar, held for this transaction (`StoredCalendar.hold`).
-            arrived_at: when the closing became known here.
+            arrived_at: when the case became known here; a later change of it is none.
         """
         found = days.deadline(closed_at, self.working_days, area_code or self.area_code)
         if found.provisional:

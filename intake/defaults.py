@@ -10,7 +10,8 @@ Rules kept here:
    none; a rating takes the next number (intake/replies.py, intake/calls.py). The invitation's row is locked by both.
 3. Nothing is defaulted on a deadline that is provisional (`default_at` is null then), while deadlines are being
    computed anew, or while the wall clock is not trusted (intake/pauses.py): what was pushed cannot be called back.
-4. Nor while a message of the case's citizen is stored and not yet read.
+4. Nor while a message of the case's citizen is stored and not yet read: of the case's number, or of one that was given
+   a code for the case. A case that only a call named has no number, and its caller answers all the same.
 5. An invitation whose cases are all decided by this is `defaulted`. A rating that still comes inside the late window is
    a real one.
 6. Decision and effect are one transaction, so that whoever is killed has done all of it or nothing, and of several
@@ -41,6 +42,7 @@ from models.rollups import Whose
 from models.tables import (
     audit,
     cases,
+    codes,
     evaluations,
     feed,
     invitation_members,
@@ -54,6 +56,7 @@ from models.terms import (
     AuditAction,
     Channel,
     DefaultReason,
+    FeedKind,
     InvitationState,
     MessageState,
     Origin,
@@ -156,6 +159,13 @@ _INVITATIONS = Read(
     .with_for_update(of=invitations),
     listed=True,
 )
+_ASKED = Read(
+    select(codes.c.invitation_id, codes.c.number_hash).where(
+        any_of(codes.c.invitation_id), codes.c.number_hash.is_not(None)
+    ),
+    listed=True,
+)
+"""By its code a reply finds its invitation, whatever has become of that."""
 _EVALUATED = Read(
     select(evaluations.c.subject_id, func.max(evaluations.c.assess_number).label("number"))
     .where(any_of(evaluations.c.subject_id))
@@ -276,13 +286,20 @@ class _Group:
         subjects = [row.subject_id for row in rows]
         # Locked before the evaluations are looked at: a rating that is being stored is stored, or waits for us.
         self.invitations: dict[str, Any] = {}
+        asked_by: dict[str, list[str]] = {}
         for row in _INVITATIONS.rows(unit, values=subjects):
+            asked_by.setdefault(row.id, []).append(row.subject_id)
             known = self.invitations.get(row.subject_id)
             if known is None or _is_current(row, known):
                 self.invitations[row.subject_id] = row
         self.evaluated = {row.subject_id for row in _EVALUATED.rows(unit, values=subjects)}
-        hashes = list({row.number_hash for row in rows if row.number_hash is not None})
-        self.unread = {row.number_hash for row in _UNREAD.rows(unit, values=hashes)}
+        whose: dict[bytes, list[str]] = {}
+        for row in rows:
+            if row.number_hash is not None:
+                whose.setdefault(row.number_hash, []).append(row.subject_id)
+        for row in _ASKED.rows(unit, values=list(asked_by)):
+            whose.setdefault(row.number_hash, []).extend(asked_by[row.invitation_id])
+        self.unread = {one for row in _UNREAD.rows(unit, values=list(whose)) for one in whose[row.number_hash]}
 
     def store(self) -> Defaulted:
         unit, now = self.unit, self.now
@@ -311,7 +328,7 @@ class _Group:
         situation = Situation(
             evaluated=row.subject_id in self.evaluated,
             withdrawn=row.withdrawn_at is not None,
-            unread=row.number_hash is not None and row.number_hash in self.unread,
+            unread=row.subject_id in self.unread,
         )
         return decide(situation, switched_on=self.rules.switched_on)
 
@@ -371,7 +388,7 @@ class _Group:
                 asked,
             ),
             (evaluation_id, *key, OutboxState.WAITING.value, now, 0, now),
-            ("evaluation", *key, now),
+            (FeedKind.DEFAULT.value, *key, now),
             (new_id(), now, Actor.SCHEDULER.value, AuditAction.RATING_DEFAULTED.value, row.subject_id),
         )
 

@@ -4,7 +4,8 @@ Rules kept here (what goes of which row: intake/blanking.py):
 
 1. A group is one transaction of at most 64 rows of one kind. It finds them by the number's hash, blanks first what only
    leads to the person by way of them, and takes the hash away last; so whatever is interrupted is found again.
-2. Open invitations end without a default, and no reminder and default follow for the citizen's cases.
+2. Open invitations end without a default, and no reminder and default follow for the citizen's cases. His are also
+   those without a number that his call is asked about with: one that only the call named, or that was posted anonymous.
 3. What the centre has not answered for goes to it first, at once: its words are needed for that. `BlankAnswered` takes
    them when it has answered.
 4. Of an opt-out the keyed hash stays: it keeps the promise that nothing more is sent.
@@ -53,6 +54,11 @@ from models.terms import Actor, AuditAction, InvitationState, OutboxState
 __all__ = ["BlankAnswered", "ForgetGroup", "Forgotten", "NoteForgotten", "Tally", "tally"]
 
 REASON = "forgotten"
+_MAY_BE_DEFAULTED = or_(
+    cases.c.default_at.is_not(None),
+    # A provisional deadline has no default yet, and gets none when its calendar comes.
+    and_(cases.c.provisional, func.coalesce(cases.c.default_reason, "") != REASON),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,8 @@ class ForgetGroup:
         return [command._forget(unit) for command in commands]
 
     def _forget(self, unit: Unit) -> Forgotten:
-        for step in (self._invitations, self._calls, self._cases, self._messages, self._others):
+        # Cases before calls: the order in which everybody locks, and the way to those without a number.
+        for step in (self._invitations, self._cases_of_calls, self._calls, self._cases, self._messages, self._others):
             if done := step(unit):
                 return done
         return Forgotten()
@@ -121,10 +128,34 @@ class ForgetGroup:
             )
         )
 
+    def _cases_of_calls(self, unit: Unit) -> Forgotten:
+        """Cases without a number that are asked about together with a call of the number."""
+        with_them = invitation_members.alias()
+        wanted = (
+            select(cases.c.subject_id)
+            .where(
+                cases.c.subject_id.in_(
+                    select(with_them.c.subject_id)
+                    .select_from(calls)
+                    .join(invitation_members, invitation_members.c.subject_id == calls.c.subject_id)
+                    .join(with_them, with_them.c.invitation_id == invitation_members.c.invitation_id)
+                    .where(calls.c.number_hash.in_(self.hashes))
+                ),
+                cases.c.number_hash.is_(None),
+                or_(cases.c.title.is_not(None), _MAY_BE_DEFAULTED),
+            )
+            .order_by(cases.c.subject_id)
+            .limit(GROUP)
+            .with_for_update()
+        )
+        return self._forget_cases(unit, list(unit.execute(wanted).scalars()))
+
     def _calls(self, unit: Unit) -> Forgotten:
         found = [row.subject_id for row in self._ids(unit, calls)]
         if not found:
             return Forgotten()
+        if late := self._cases_of_calls(unit):  # its call named one since we looked
+            return late
         given = unit.execute(select(ratings.c.id).where(ratings.c.call_subject_id.in_(found))).scalars().all()
         words = blank_words(unit, self.now, subjects=found, rating_ids=given, release=True)
         if words.more:
@@ -135,7 +166,9 @@ class ForgetGroup:
         return Forgotten(invitations=ended, calls=len(found), evaluations=words.blanked, waiting=words.waiting)
 
     def _cases(self, unit: Unit) -> Forgotten:
-        found = [row.subject_id for row in self._ids(unit, cases)]
+        return self._forget_cases(unit, [row.subject_id for row in self._ids(unit, cases)])
+
+    def _forget_cases(self, unit: Unit, found: Sequence[str]) -> Forgotten:
         if not found:
             return Forgotten()
         words = blank_words(unit, self.now, subjects=found, release=True)
@@ -149,10 +182,7 @@ class ForgetGroup:
             .values(
                 **NO_NUMBER,
                 title=None,
-                # A provisional deadline has no default yet, and gets none when its calendar comes.
-                default_reason=case(
-                    (or_(cases.c.default_at.is_not(None), cases.c.provisional), REASON), else_=cases.c.default_reason
-                ),
+                default_reason=case((_MAY_BE_DEFAULTED, REASON), else_=cases.c.default_reason),
                 default_at=None,
             )
         )

@@ -56,6 +56,7 @@ from models.terms import (
     AuditAction,
     CallOutcome,
     Channel,
+    FeedKind,
     InvitationState,
     Origin,
     OutboxState,
@@ -878,7 +879,7 @@ class Record:
                 told.now,
             )
         )
-        self.inserts[FEED].append(("evaluation", key.subject_id, key.assess_number, told.now))
+        self.inserts[FEED].append((FeedKind.EVALUATION.value, key.subject_id, key.assess_number, told.now))
 
     def no_longer_effective(self, subject_id: str, assess_number: int) -> None:
         self.superseded.append((subject_id, assess_number))

@@ -53,6 +53,7 @@ from models.terms import (
     Actor,
     AuditAction,
     Channel,
+    FeedKind,
     InvitationState,
     MessageKind,
     MessageState,
@@ -429,7 +430,7 @@ class Wave:
                 command.now,
             )
         )
-        self.rows.feed.append(("evaluation", facts.subject_id, number, command.now))
+        self.rows.feed.append((FeedKind.EVALUATION.value, facts.subject_id, number, command.now))
         return evaluation_id, facts.subject_id, number
 
     def _add(self, command: TakeReply, known: KnownInvitation, decision: Decision) -> bool:
@@ -440,7 +441,7 @@ class Wave:
         self.rows.said_of_rating.append((rating.id, reasons, comment))
         given = known.of_rating()
         self.rows.said_of_evaluation += [(one.subject_id, one.assess_number, reasons, comment) for one in given]
-        self.rows.feed += [("evaluation", one.subject_id, one.assess_number, command.now) for one in given]
+        self.rows.feed += [(FeedKind.AGAIN.value, one.subject_id, one.assess_number, command.now) for one in given]
         self.rows.release += [(one.id, command.now) for one in given]
         return any(not one.pushed for one in given)
 

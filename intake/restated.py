@@ -33,7 +33,7 @@ from intake.counted import (
 from models.door import Bulk, Many, Unit
 from models.reads import Read, any_of
 from models.tables import evaluations, feed, invitations
-from models.terms import Origin, Satisfaction, SubjectKind
+from models.terms import FeedKind, Origin, Satisfaction, SubjectKind
 
 __all__ = ["Copied", "evaluations_follow", "invitations_follow"]
 
@@ -84,9 +84,9 @@ def evaluations_follow(unit: Unit, said: Mapping[str, Copied], now: datetime) ->
             note_evaluation(unit, -1, row)
             note_evaluation(unit, 1, row._replace(**said[row.subject_id]._asdict()))
     unit.many(_RESTATE, [(row.subject_id, row.assess_number, *said[row.subject_id]) for row in behind])
-    unit.insert(_FEED, [("evaluation", row.subject_id, row.assess_number, now) for row in behind])
+    unit.insert(_FEED, [(FeedKind.AGAIN.value, row.subject_id, row.assess_number, now) for row in behind])
     gone = [row for row in behind if _on_boards(row) and not said[row.subject_id].is_seen_like(row)]
-    unit.insert(_FEED, [("moved", row.subject_id, row.assess_number, now) for row in gone])
+    unit.insert(_FEED, [(FeedKind.MOVED.value, row.subject_id, row.assess_number, now) for row in gone])
 
 
 def _on_boards(row: Any) -> bool:

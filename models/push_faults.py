@@ -37,6 +37,7 @@ class PushFault(StrEnum):
     REQUEST_FAILED = "request failed: {kind}"
     UNMAPPABLE = "cannot be mapped with this profile: {kind}"
     NO_EVALUATION = "its evaluation is not in the database"
+    WORDS_GONE = "what the centre said went with the words it was about"
     NO_TIME = "its assess_time in the database cannot be read"
 
     def told(self, **fields: object) -> str:

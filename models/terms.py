@@ -16,6 +16,7 @@ __all__ = [
     "CallOutcome",
     "Channel",
     "DefaultReason",
+    "FeedKind",
     "FollowUp",
     "HandledAs",
     "InvitationState",
@@ -176,6 +177,19 @@ class QueueReason(StrEnum):
     MISTAKEN = "mistaken"
     TOO_LATE = "too_late"
     PRESSURE = "pressure"
+
+
+class FeedKind(StrEnum):
+    """What a row of the feed tells: an evaluation that is new, or what came later to one that was told before."""
+
+    EVALUATION = "evaluation"
+    """A citizen's, new."""
+    DEFAULT = "default"
+    """A default, new: sweeps write them by the thousand, and no board shows one."""
+    AGAIN = "again"
+    """One that was told before: its reason or words came, its case says something else, the centre said a word."""
+    SEEN = "seen"
+    MOVED = "moved"
 
 
 class RetentionKind(StrEnum):

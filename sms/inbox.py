@@ -75,6 +75,8 @@ MOST_REMEMBERED = 20_000
 LONGEST_TEXT = 4_000
 """Characters of a reply that are kept as text; its bytes are kept whole."""
 _LETTERS = "ABCDEFGH"
+_MESSAGE_TYPE, _ACKNOWLEDGEMENTS = 0x3C, frozenset({0x08, 0x18})
+"""esm_class (SMPP 3.4 5.2.12): acknowledged by the phone, end of a conversation. With 0x10 its user wrote something."""
 _OK, _NOT_STORED = int(Status.ESME_ROK), int(Status.ESME_RSYSERR)
 _NO_SAR = ("", "", "")
 _SAR = (TLV_SAR_MSG_REF_NUM, TLV_SAR_TOTAL_SEGMENTS, TLV_SAR_SEGMENT_SEQNUM)
@@ -155,21 +157,26 @@ def _tidy(text: str) -> str:
     return kept.strip()
 
 
-def hear(text: str | None, keys: KeyMap, *, incomplete: bool = False) -> Heard:
-    """A reply as the grammar reads it.
+def hear(text: str | None, keys: KeyMap, *, incomplete: bool = False, acknowledgement: bool = False) -> Heard:
+    """A reply as the grammar reads it: opt-out first, whatever else stands there.
 
     Args:
         incomplete: parts of it never came. Who knows what they said: no level is read from the rest.
+        acknowledgement: the SMSC calls it a phone's own acknowledgement; some SMSCs mark citizens' words so.
     """
     version = keys.version
     if text is None:
         return Heard(Said.UNREADABLE, None, version)
-    if grammar.is_automatic(text):
-        return Heard(Said.AUTOMATIC, text, version, why=grammar.Rule.AUTOMATIC.value)
     reading = grammar.read(text, keys)
     said = Said(reading.outcome.value)
+    doubtful = False
+    if said is not Said.OPT_OUT:
+        machine = grammar.machine(text)
+        if machine is grammar.Machine.YES or (acknowledgement and not text):
+            return Heard(Said.AUTOMATIC, text, version, why=grammar.Rule.AUTOMATIC.value)
+        doubtful = acknowledgement or machine is grammar.Machine.DOUBTFUL
     if incomplete and said is not Said.OPT_OUT:
-        return Heard(Said.UNCLEAR, text, version, why="incomplete", pressure=reading.pressure)
+        return Heard(Said.UNCLEAR, text, version, why="incomplete", pressure=reading.pressure, doubtful=doubtful)
     letters: tuple[str, ...] = ()
     mistaken = False
     if said is Said.UNCLEAR or said is Said.OPT_IN:
@@ -187,6 +194,7 @@ def hear(text: str | None, keys: KeyMap, *, incomplete: bool = False) -> Heard:
         pressure=reading.pressure,
         letters=letters,
         mistaken=mistaken,
+        doubtful=doubtful,
     )
 
 
@@ -450,7 +458,8 @@ class Inbox:
                 keys = KeyMap.parse(reply.key_map)
             line = self._lines.get(reply.link)
             text = text_of(reply, line.alphabet if line is not None else Alphabet.GSM)
-            return hear(text, keys, incomplete=reply.incomplete)
+            acknowledgement = any(part.esm_class & _MESSAGE_TYPE in _ACKNOWLEDGEMENTS for part in reply.parts)
+            return hear(text, keys, incomplete=reply.incomplete, acknowledgement=acknowledgement)
         except Exception as error:  # noqa: BLE001 (rule 4; its words could be the citizen's, so only its place is told)
             log.error("a bug: a reply could not be read; supervisors see it", reply=reply.message_id, at=_place(error))
             ready.broken += 1

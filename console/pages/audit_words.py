@@ -66,17 +66,26 @@ def _matched(pattern: str, tell: Callable[[Catalogue, Mapping[str, str]], str | 
 
 
 def _user(texts: Catalogue, found: Mapping[str, str]) -> str:
-    told = [_of(found["name"], texts.of("role", found["role"]))]
-    narrowed = [part.partition("=") for part in found["narrowed"].split()]
+    return _CLAUSE.join([_of(found["name"], texts.of("role", found["role"])), *_narrowed(texts, found["narrowed"])])
+
+
+def _token(texts: Catalogue, found: Mapping[str, str]) -> str:
+    return _CLAUSE.join([_of(found["name"], texts.of("scope", found["scope"])), *_narrowed(texts, found["narrowed"])])
+
+
+def _board(texts: Catalogue, found: Mapping[str, str]) -> str:
+    return _CLAUSE.join([found["name"], *_narrowed(texts, found["narrowed"])])
+
+
+def _narrowed(texts: Catalogue, plain: str) -> list[str]:
+    """The departments and areas that somebody is bound to (console/viewer.py, `told_codes`)."""
+    told = []
+    narrowed = [part.partition("=") for part in plain.split()]
     if depts := [code for kind, _, code in narrowed if kind == "dept"]:
         told.append(texts("told.user_depts", codes=_AND.join(depts)))
     if areas := [code for kind, _, code in narrowed if kind == "area"]:
         told.append(texts("told.user_areas", codes=_AND.join(areas)))
-    return _CLAUSE.join(told)
-
-
-def _token(texts: Catalogue, found: Mapping[str, str]) -> str:
-    return _of(found["name"], texts.of("scope", found["scope"]))
+    return told
 
 
 def _revealed(texts: Catalogue, found: Mapping[str, str | None]) -> str:
@@ -222,16 +231,19 @@ _DISMISSED = _matched(r"(?:(?P<queue>\w+) )?(?P<how>\w+)", _dismissed)
 _COUNTS = r"(?P<added>\d+) added, (?P<changed>\d+) changed, (?P<removed>\d+)"
 _FORM = r"(?P<form>\w+) (?P<numbers>masked|full)"
 
+_NARROWED = r"(?P<narrowed>(?: (?:dept|area)=\S+)*)"
+
 _AS_IT_IS = (
     *(Action.LOGGED_IN, Action.LOGIN_FAILED, Action.USER_DISABLED, Action.USER_ENABLED, Action.PASSWORD_SET),
-    *(Action.TOKEN_REVOKED, Action.BOARD_ADDED, Action.BOARD_REVOKED),
+    *(Action.TOKEN_REVOKED, Action.BOARD_REVOKED),
 )
 """An address or a name of ours, which may have as many digits as a number."""
 
 _TELLERS: dict[str, _Teller] = {
     **dict.fromkeys(_AS_IT_IS, lambda _texts, detail: detail),
-    Action.USER_ADDED: _matched(r"(?P<name>[^:]+): (?P<role>\w+)(?P<narrowed>(?: (?:dept|area)=\S+)*)", _user),
-    Action.TOKEN_ADDED: _matched(r"(?P<name>[^:]+): (?P<scope>\w+)", _token),
+    Action.USER_ADDED: _matched(rf"(?P<name>[^:]+): (?P<role>\w+){_NARROWED}", _user),
+    Action.TOKEN_ADDED: _matched(rf"(?P<name>[^:]+): (?P<scope>\w+){_NARROWED}", _token),
+    Action.BOARD_ADDED: _matched(rf"(?P<name>\S+){_NARROWED}", _board),
     Action.NUMBER_REVEALED: _matched(r"(?P<kind>\w+)(?: · (?P<reason>.+))?", _revealed),
     Action.WORK_TAKEN: _WORK,
     Action.WORK_RELEASED: _WORK,

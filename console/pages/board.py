@@ -1,11 +1,11 @@
 """今日看板: the board, its stream, and what people do on it. Wall screens have theirs in console/pages/wall.py."""
 
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import RedirectResponse, StreamingResponse
+from fastapi.responses import RedirectResponse
 from markupsafe import Markup
 from sqlalchemy import Connection
 from starlette.responses import Response
@@ -14,6 +14,7 @@ from console.bad_ratings import SHOWN, MarkSeen, lines_of_board
 from console.board_state import Sight
 from console.live import read_shown
 from console.pages.shell import ANYBODY, Console, Form, NavItem, Refused, by_script, own_path
+from console.pages.streamed import Streamed
 from console.positions import read_edge, read_epoch, write_cursor
 from console.sessions import Session, still_open, touch, watching_touch
 from console.viewer import ConsoleRole
@@ -58,12 +59,12 @@ def event_stream(
     sight: Sight,
     may_look: Callable[[Connection], bool],
     session: bytes | None = None,
-) -> StreamingResponse:
+) -> Streamed:
     """Server-sent events of a sight. A browser that comes back says where it was (Last-Event-ID)."""
     cursor = request.headers.get("last-event-id") or request.query_params.get("after")
-    events: AsyncIterator[bytes] = console.live.stream(sight, cursor, may_look, session)
+    events = console.live.stream(sight, cursor, may_look, session)
     # A proxy that gathers would hold an event back (X-Accel-Buffering is nginx's word for it).
-    return StreamingResponse(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+    return Streamed(events, "text/event-stream", {"X-Accel-Buffering": "no"})
 
 
 def routes(console: Console) -> APIRouter:

@@ -80,7 +80,8 @@ def _url(shown: Shown, *, counted: bool | None = True, **more: str | int) -> str
 def _unseen_url(shown: Shown) -> str:
     if shown.unseen is None:
         return ""
-    return f"/ratings?{ratings_query(Period(shown.unseen.since, shown.day), WHOLE, unseen=1)}"
+    # All of them: what the centre did not adopt was said all the same, and somebody is to see it.
+    return f"/ratings?{ratings_query(Period(shown.unseen.since, shown.day), WHOLE, counted=None, unseen=1)}"
 
 
 def values_of(shown: Shown, rules: BoardRules) -> dict[str, Any]:

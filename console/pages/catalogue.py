@@ -50,6 +50,10 @@ class Catalogue:
         plain = str(value.value if isinstance(value, Enum) else value)
         return self._texts.get(f"{table}.{plain}", plain)
 
+    def word(self, table: str, value: str) -> str | None:
+        """The word for a value; None: the table has none."""
+        return self._texts.get(f"{table}.{value}")
+
     def table(self, table: str) -> dict[str, str]:
         """The words of a table by value, in the order of the file; for choices in a form."""
         start = f"{table}."

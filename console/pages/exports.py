@@ -5,21 +5,34 @@ Rules kept here:
 * Every export stands in the audit before its first byte: who, which filters, which form, with or without whole numbers,
   why; and again when it has ended, with its rows, or broken off. No number stands there.
 * Whole numbers are for supervisors who say why.
+* An export ends when nobody waits for it, from its first moment on, and when its user is disabled or narrowed.
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Annotated
 from urllib.parse import parse_qsl, quote
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from console.auditing import Action, note
-from console.exports import Ended, Export, ExportFailed, ExportFormat, ExportJob, ExportsBusy, ExportUnderWay
+from console.exports import (
+    Ended,
+    Export,
+    ExportFailed,
+    ExportFormat,
+    ExportJob,
+    ExportsBusy,
+    ExportUnderWay,
+    ExportUnwanted,
+)
 from console.pages.ratings import READERS, tail_hash, today_of
-from console.pages.shell import Console, Form, Refused
+from console.pages.shell import Console, Form, Refused, Unavailable
+from console.pages.streamed import Streamed
+from console.people import find_user
 from console.ratings import RatingFilters, read_filters
 from console.reveal import LONGEST_REASON, SHORTEST_REASON
 from console.sessions import Session
@@ -31,6 +44,10 @@ __all__ = ["routes", "told_filters"]
 
 _LONGEST_QUERY = 4000
 _MOST_FIELDS = 100
+LOOK = 0.5
+"""Seconds between two looks whether somebody still waits for the first byte."""
+CHECK = 10.0
+"""Seconds between two looks whether they still may."""
 
 
 def told_filters(filters: RatingFilters) -> str:
@@ -105,25 +122,50 @@ def routes(console: Console) -> APIRouter:
             full,
         )
         try:
-            started = await desk.start(job)
+            started = await desk.start(job, lambda: unwanted(request, session))
         except ExportsBusy as busy:
             await run_in_threadpool(write_down, session, Action.EXPORT_ENDED, f"{told} busy")
             return await run_in_threadpool(refuse, 503, "own" if isinstance(busy, ExportUnderWay) else "busy")
+        except ExportUnwanted:
+            await run_in_threadpool(write_down, session, Action.EXPORT_ENDED, f"{told} broken off")
+            raise Refused(403) from None  # read by whoever may no longer have it; else there is nobody to read it
         except ExportFailed:
             await run_in_threadpool(write_down, session, Action.EXPORT_ENDED, f"{told} failed")
             return await run_in_threadpool(refuse, 503, "failed")
 
-        async def body() -> AsyncIterator[bytes]:
+        async def body() -> AsyncGenerator[bytes, None]:
             try:
-                async for some in started.chunks():
-                    yield some
+                async with aclosing(started.chunks(lambda: unwanted(None, session))) as chunks:
+                    async for some in chunks:
+                        yield some
             finally:
                 ended(session, f"{told} {_how(started)}")
 
         moment = f"{console.clock.now().astimezone(SHANGHAI):%Y%m%d-%H%M%S}"
         name, plain = console.texts("export.file", moment=moment, form=kind.value), f"huiyin-{moment}.{kind.value}"
         disposition = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name)}"
-        return StreamingResponse(body(), media_type=kind.media_type, headers={"Content-Disposition": disposition})
+        return Streamed(body(), kind.media_type, {"Content-Disposition": disposition})
+
+    async def unwanted(request: Request | None, session: Session) -> None:
+        """Comes to its end when the browser is away, or its user may not see what they saw when they asked.
+
+        `request`: None where the answer has begun; then the server sees to that."""
+        loop = asyncio.get_running_loop()
+        looked = loop.time()
+        while request is None or not await request.is_disconnected():
+            await asyncio.sleep(min(LOOK, CHECK))
+            if loop.time() - looked >= CHECK:
+                looked = loop.time()
+                if not await run_in_threadpool(allowed, session):
+                    return
+
+    def allowed(session: Session) -> bool:
+        """A session that is over ends no download: who waits for a long one does nothing meanwhile."""
+        try:
+            user = console.read(lambda connection: find_user(connection, session.viewer.name))
+        except Unavailable:
+            return True  # the child has a connection of its own, and fails by itself
+        return user is not None and user.disabled_at is None and user.viewer == session.viewer
 
     def ended(session: Session, detail: str) -> None:
         """Whoever went away is being cancelled: the row is queued, not waited for."""

@@ -164,6 +164,7 @@ def routes(console: Console) -> APIRouter:
             rows=page.rows,
             cursor=page.cursor,
             onward=bool(cursor),
+            names=console.read(console.directory.names),
         )
 
     @router.get("/queues/deadlines")
@@ -220,6 +221,7 @@ def routes(console: Console) -> APIRouter:
             cursor=page.cursor,
             begun=bool(request.query_params.get("cursor")),
             actor=me.viewer.actor,
+            names=console.read(console.directory.names),
             **_told(request, results),
             **more,
         )
@@ -350,6 +352,7 @@ def routes(console: Console) -> APIRouter:
             here="queues",
             reply=reply,
             candidates=chosen,
+            names=console.read(console.directory.names),
             sought=sought,
             body=body.hex(" "),
             hidden=hidden,

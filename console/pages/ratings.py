@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from starlette.responses import Response
 
 from console.masking import mask_words
+from console.named import offered, with_codes
 from console.pages.shell import Console, NavItem
 from console.ratings import (
     COUNTED,
@@ -114,9 +115,12 @@ def routes(console: Console) -> APIRouter:
                 dropped.add("hour")  # it was of the day that the page showed, and another range is wanted
             asked = [(name, value) for name, value in asked if value.strip() and name not in dropped]
         filters, wrong = read_filters(asked, today_of(console))
+        viewer, today = me.viewer, today_of(console)
+        names = console.read(console.directory.names)
+        filters, unknown = console.read(lambda connection: with_codes(connection, viewer, names, filters))
+        wrong |= unknown
         if by_form and not wrong:
             return RedirectResponse(f"/ratings?{filters.query()}", 303)
-        viewer, today = me.viewer, today_of(console)
         raw = {name: params.get(name, "")[:200] for name in _FIELDS}
         if not filters.told and not filters.number and "from" not in wrong and "to" not in wrong:
             raw["from"], raw["to"] = f"{filters.first}", f"{filters.last}"
@@ -129,7 +133,6 @@ def routes(console: Console) -> APIRouter:
         shown: dict[str, Any] = {"page": RatingsPage([], None, None), "count": None, "waiting": [], "of_newest": None}
         if not wrong:
             shown = console.read(lambda connection: _look(console, connection, viewer, filters, cursor))
-        names = console.read(console.directory.names)
         return console.page(
             request,
             "ratings.html",
@@ -141,6 +144,7 @@ def routes(console: Console) -> APIRouter:
             chips=_chips(filters, today),
             sorts=_sorts(filters),
             names=names,
+            offered=offered(viewer, names, ((one.row.agent, one.row.dept_code) for one in shown["page"].rows)),
             counted=COUNTED,
             begun=bool(cursor),
             reasons=console.ratings.reasons,

@@ -43,6 +43,7 @@ from console.pages.audit_words import told_detail, told_fault
 from console.pages.board_parts import BoardParts
 from console.pages.catalogue import Catalogue
 from console.pages.options import RatingsOptions
+from console.pages.sms_words import told_why
 from console.passwords import Passwords
 from console.queues import QueueTools
 from console.sessions import Session, SessionRules, find_session, touch, wants_touch
@@ -410,6 +411,7 @@ def _environment(console: Console) -> jinja2.Environment:
         query=query_string,
         told_detail=partial(told_detail, console.texts),
         told_fault=partial(told_fault, console.texts),
+        told_why=partial(told_why, console.texts),
     )
     environment.filters.update(moment=_moment, clock=_clock_time, day=_day, number=_number, percent=_percent)
     return environment

@@ -79,7 +79,9 @@ def _links(console: Console, story: Story, evaluation: Any) -> dict[str, Any]:
     call_key = call.call_key if call is not None else None
     if call_key is None:
         call_key = next((one.number for one in story.members if one.kind is SubjectKind.CALL), None)
-    case_no = subject.case_no
+    named = story.named
+    case_no = (named.case_no if named is not None else None) if is_call else subject.case_no
+    service_number = (named.service_number if named is not None else None) if is_call else subject.service_number
     if case_no is None:
         case_no = next((one.number for one in story.members if one.kind is SubjectKind.CASE), None)
     began = (call.offered_at or call.ended_at or call.created_at) if call is not None else None
@@ -87,7 +89,7 @@ def _links(console: Console, story: Story, evaluation: Any) -> dict[str, Any]:
         "call": call_key,
         "call_start": began.astimezone(SHANGHAI).strftime("%Y%m%d%H%M%S") if began is not None else None,
         "case_no": case_no,
-        "service_number": "1" if is_call else str(subject.service_number),
+        "service_number": str(service_number or 1),
         "agent": (call.agent if call is not None else None) or subject.agent,
         "queue": call.queue if call is not None else None,
         "dept": subject.dept if is_call else subject.dept_code,

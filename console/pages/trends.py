@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -32,7 +33,7 @@ from console.pages.shell import Console, NavItem
 from console.sessions import Session
 from console.spans import LONGEST, Range, before_of, days_of, in_spans, period_of, span_label
 from console.trend_charts import levels_by_day, reason_address, reasons_given, responses, satisfactions
-from console.viewer import ConsoleRole
+from console.viewer import ConsoleRole, Viewer
 from models.rollups import NO_REASON
 from models.terms import Channel, Origin, SubjectKind
 
@@ -217,6 +218,19 @@ class _Page:
             return self._names.dept(key)
         return self.texts.of("channel", key) if view is View.CHANNEL else key
 
+    def narrowed(self, viewer: Viewer) -> list[tuple[str, str, str]]:
+        """The parts that the address asks for: name, value and how it is told. A name is told to who has a figure of it
+        here: an address can ask for any code."""
+        here = self.found.whole != Figures() or self.found.whole_before != Figures()
+        tellers: dict[str, Callable[[str], str]] = {"channel": partial(self.texts.of, "channel")}
+        if viewer.sees_all or here:
+            tellers |= {"agent": self._names.agent, "dept": self._names.dept}
+        return [
+            (name, value, tellers.get(name, str)(value) or self.texts("trends.untold"))
+            for name in Slice.__slots__
+            if (value := getattr(self.asked.part, name)) is not None
+        ]
+
     def reason(self, code: str) -> str:
         return self._rules.reasons.get(code, code)
 
@@ -356,9 +370,10 @@ def routes(console: Console) -> APIRouter:
             lines=[] if of_reasons else page.lines(),
             whole=page.whole(),
             default=Origin.DEFAULT,
+            satisfied_from=console.board_rules.satisfied_from,
             rows=len(page.rows),
             reasons=_reason_lines(page, now_given, before_given, before.period, console.texts("trends.no_reason")),
-            narrowed=[(name, value) for name in Slice.__slots__ if (value := getattr(asked.part, name)) is not None],
+            narrowed=page.narrowed(me.viewer),
             empty=empty,
         )
 

@@ -4,7 +4,7 @@ A wrong level is the worst mistake, a missed one costs a clarification. Everythi
 `config/grammar/`. docs/sms-replies.md states the rules, R1 to R7, by whose names every answer says why.
 """
 
-from sms.grammar.automatic import is_automatic
+from sms.grammar.automatic import Machine, is_automatic, machine
 from sms.grammar.follow_up import FollowUp, FollowUpKind, read_follow_up
 from sms.grammar.reading import Outcome, Reading, Rule, read
 from sms.grammar.words import GrammarInvalid
@@ -13,10 +13,12 @@ __all__ = [
     "FollowUp",
     "FollowUpKind",
     "GrammarInvalid",
+    "Machine",
     "Outcome",
     "Reading",
     "Rule",
     "is_automatic",
+    "machine",
     "read",
     "read_follow_up",
 ]

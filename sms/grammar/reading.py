@@ -7,16 +7,17 @@ plausible reply is wrong, and is mended with a line in tests/sms/grammar/replies
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 from config.keymap import KeyMap
 from models.terms import Satisfaction
 from sms.grammar.automatic import folded_is_automatic
+from sms.grammar.beside import Said, said
 from sms.grammar.clauses import LONGEST, Clause, Gap, Kind, Level, clauses_of, core_of
 from sms.grammar.fold import Folded, fold
-from sms.grammar.words import COVER, Doubt, cover, words
+from sms.grammar.words import Doubt, cover, words
 
 __all__ = ["Outcome", "Reading", "Rule", "read"]
 
@@ -177,8 +178,8 @@ def _level(folded: Folded, clauses: Sequence[Clause], keys: KeyMap) -> tuple[Sat
     if satisfaction is None:
         return None, Rule.NO_SUCH_DIGIT
     if drawn or kinds & {Kind.WORDS, Kind.STARS}:
-        if _words_contradicted(satisfaction, _beside(folded.text, clauses)):
-            return None, Rule.OPPOSITE
+        if problem := _words_problem(satisfaction, _beside(folded.text, clauses)):
+            return None, problem
         return satisfaction, Rule.WORDS if Kind.WORDS in kinds else Rule.STARS
     if problem := _digit_problem(satisfaction, folded.text, clauses):
         return None, problem
@@ -202,6 +203,10 @@ def _drawn_stars(text: str) -> tuple[Satisfaction | None, bool]:
     return Satisfaction(count), True
 
 
+_USUALLY = "一般"
+"""A level's word that is also an adverb."""
+
+
 def _surroundings(clauses: Sequence[Clause]) -> Rule | None:
     """R4: what stands around the clauses with a level, and may make it somebody's word, or of a part, or nothing."""
     known = words()
@@ -223,11 +228,13 @@ def _surroundings(clauses: Sequence[Clause]) -> Rule | None:
                 return Rule.UNFINISHED
             if before.text in known.topics:
                 return Rule.UNFINISHED
-            if before.text.startswith(known.topic_beginnings) and not _hits(before.text, [before.text]).any:
+            if before.text.startswith(known.topic_beginnings) and said(before.text) == Said():
                 return Rule.UNFINISHED
         if before.is_level and clause.kind is Kind.TEXT:
             if clause.text in known.topics or clause.text.startswith(known.limits):
                 return Rule.LIMITED
+            if before.text == _USUALLY and clause.text.startswith(known.how_often):
+                return Rule.UNFINISHED
             if gap.closes:
                 return Rule.EMBEDDED
             if gap.only_spaces and before.kind is not Kind.DIGIT:
@@ -239,116 +246,93 @@ def _surroundings(clauses: Sequence[Clause]) -> Rule | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Hits:
-    praise: bool
-    thanks: bool
-    complaint: bool
-    accusation: bool
-    request: bool
-    favour: bool
+class _Beside:
+    """What stands beside the level, in the whole message: what its clauses say, and what stands between them."""
 
-    @property
-    def any(self) -> bool:
-        return self.praise or self.thanks or self.complaint or self.request
+    said: tuple[Said, ...]
+    praising_face: bool
+    complaining_face: bool
+    length: int
+    praising_filler: bool
+    """好 and its like, which may praise, and may only say that a message came."""
 
     def contradicts(self, satisfaction: Satisfaction) -> bool:
-        """Whether these are words of the other half."""
+        """Whether something of the other half stands there; 3 has no other half."""
         if satisfaction.is_bad:
-            return self.praise or (self.thanks and not self.complaint)
-        return (self.complaint or self.request) and satisfaction > Satisfaction.BASICALLY_SATISFIED
-
-    def is_plausible_at(self, satisfaction: Satisfaction) -> bool:
-        """Whether these may be the comment of such a digit; a list's first item (1，我家的物业费) may not."""
+            return self.praising_face or self.praising_filler or any(clause.good for clause in self.said)
         if satisfaction is Satisfaction.BASICALLY_SATISFIED:
-            return True
-        return self.complaint if satisfaction.is_bad else self.praise or self.thanks or self.favour
-
-    def supports(self, satisfaction: Satisfaction) -> bool:
-        """Whether these are words of the level's own half, and of no other."""
-        if satisfaction is Satisfaction.BASICALLY_SATISFIED:
-            return self.praise or self.complaint
-        return (self.complaint if satisfaction.is_bad else self.praise) and not self.contradicts(satisfaction)
+            return False
+        return self.complaining_face or any(clause.bad or clause.accuses or clause.complains for clause in self.said)
 
 
-_NEGATED_WITHIN = 5
-_WISHED_WITHIN = 8
-_CLAUSE_END = re.compile(r"[\n,.。;!、?:]")
-
-
-def _stands(text: str, praise: Iterable[str]) -> tuple[bool, bool]:
-    """Whether praise stands in a text, and whether praise stands there that a negator takes back."""
+def _beside(text: str, clauses: Sequence[Clause]) -> _Beside:
     known = words()
-    stands = taken_back = False
-    for word in praise:
-        place = text.find(word)
-        while place >= 0:
-            before = _CLAUSE_END.split(text[max(0, place - _WISHED_WITHIN) : place])[-1]
-            if any(negator in before[-_NEGATED_WITHIN:] for negator in known.negators):
-                taken_back = True
-            elif not any(wish in before for wish in known.wishes):
-                stands = True
-                break
-            place = text.find(word, place + len(word))
-    return stands, taken_back
-
-
-def _hits(text: str, clauses: Iterable[str]) -> _Hits:
-    """The words of a text. Its clauses are given too: some words count only at the end of one."""
-    known = words()
-    both = any(word in text for word in known.ambiguous)
-    benign = any(word in text for word in known.benign)
-    uncovered = cover(cover(text, known.benign), known.innocent)
-    stands, taken_back = _stands(uncovered, known.praise)
-    praise = stands or both or benign or any(_says_done(clause) for clause in clauses)
-    matter = not praise and any(word in uncovered for word in known.matters)
-    return _Hits(
-        praise=praise,
-        thanks=any(word in text for word in known.thanks),
-        complaint=both or taken_back or matter or any(word in uncovered for word in known.complaint),
-        request=not praise and any(word in text for word in known.requests),
-        accusation=taken_back or matter or any(word in uncovered for word in known.accusation),
-        favour=any(word in text for word in known.favour),
+    apart = [clause for clause in clauses if clause.kind is Kind.TEXT]
+    faces = cover(text, {clause.text for clause in clauses if clause.is_level})
+    return _Beside(
+        tuple(said(clause.text) for clause in apart),
+        any(face in faces for face in known.good_faces),
+        any(face in faces for face in known.bad_faces),
+        sum(len(clause.text) for clause in apart),
+        any(clause.kind is Kind.FILLER and clause.text in known.praise_alone for clause in clauses),
     )
 
 
-def _says_done(clause: str) -> bool:
-    """路灯亮了, neither 路灯还没亮 nor 请尽快解决. A wish of one character is none here: 工资要回来了."""
-    known = words()
-    if not clause.endswith(known.done):
+def _fits(clause: Said, satisfaction: Satisfaction) -> bool:
+    """Whether a clause speaks for the level of a digit."""
+    if satisfaction is Satisfaction.BASICALLY_SATISFIED:
+        return clause.mild
+    return clause.bad if satisfaction.is_bad else clause.good
+
+
+def _is_supported(satisfaction: Satisfaction, beside: _Beside) -> bool:
+    """Whether all the text beside a digit may be its comment, and some of it speaks for the level."""
+    if not beside.said:
+        return True
+    if satisfaction.is_bad:
+        return all(clause.bad or clause.complains or clause.aside for clause in beside.said) and any(
+            clause.bad for clause in beside.said
+        )
+    if not all(_fits(clause, satisfaction) or clause.aside for clause in beside.said):
         return False
-    uncovered = cover(clause, known.innocent)
-    taken_back = (*known.negators, *(wish for wish in known.wishes if len(wish) > 1))
-    return not any(word in uncovered for word in taken_back)
+    return satisfaction is Satisfaction.BASICALLY_SATISFIED or any(clause.good for clause in beside.said)
 
 
-def _beside(text: str, clauses: Sequence[Clause]) -> _Hits:
-    """What stands beside the level, in the whole message: text, fillers and faces, but not the level itself."""
-    parts = []
-    start = 0
-    for clause in clauses:
-        if clause.is_level or clause.kind is Kind.FILLER:
-            parts.append(text[start : clause.start])
-            parts.append(COVER)
-            start = clause.end
-    parts.append(text[start:])
-    hits = _hits("".join(parts), [clause.text for clause in clauses if clause.kind is Kind.TEXT])
-    if any(clause.text in words().praise_alone for clause in clauses if not clause.is_level):
-        return replace(hits, praise=True)
-    return hits
+def _is_told(satisfaction: Satisfaction, beside: _Beside) -> bool:
+    """Whether a story sounds like the level's half, and nowhere like the other."""
+    good = beside.praising_face or any(clause.good or clause.done or clause.sounds_good for clause in beside.said)
+    bad = beside.complaining_face or any(
+        clause.bad or clause.accuses or clause.sounds_bad or (clause.mild and not clause.good) for clause in beside.said
+    )
+    if satisfaction is Satisfaction.BASICALLY_SATISFIED:
+        return good != bad
+    return bad and not good if satisfaction.is_bad else good and not bad
 
 
-def _words_contradicted(satisfaction: Satisfaction, beside: _Hits) -> bool:
-    """Words are plainer than a digit: only a plain accusation beside 满意, any complaint beside 非常满意, and praise
-    without any complaint beside 不满意 make them doubtful."""
-    match satisfaction:
-        case Satisfaction.VERY_SATISFIED:
-            return beside.complaint or beside.request
-        case Satisfaction.SATISFIED:
-            return beside.accusation
-        case Satisfaction.BASICALLY_SATISFIED:
-            return False
-        case _:
-            return beside.praise and not beside.complaint
+_STORY = 40
+"""Characters beside a level's words; a denial, a topic or a name is shorter."""
+
+
+def _words_problem(satisfaction: Satisfaction, beside: _Beside) -> Rule | None:
+    """Why a level's words or stars are none. They are plainer than a digit: beside them a clause may also say nothing
+    for either half, beside 一般 it may accuse, beside 不满意 praise may stand before a complaint, and a story that no
+    list covers may be told, if it sounds like one half alone."""
+    if beside.length >= _STORY and _is_told(satisfaction, beside):
+        return None
+    if not satisfaction.is_bad:
+        if beside.contradicts(satisfaction):
+            return Rule.OPPOSITE
+        if satisfaction is Satisfaction.BASICALLY_SATISFIED:
+            fits = all(clause.good or clause.bad or clause.mild or clause.aside for clause in beside.said)
+        else:
+            fits = all(clause.good or clause.aside for clause in beside.said)
+        return None if fits else Rule.UNSUPPORTED
+    conceded = bool(beside.said) and (beside.said[-1].bad or beside.said[-1].complains)
+    if beside.praising_face or any(clause.done or (clause.good and not conceded) for clause in beside.said):
+        return Rule.OPPOSITE
+    if all(clause.bad or clause.complains or clause.aside or clause.good for clause in beside.said):
+        return None
+    return Rule.UNSUPPORTED
 
 
 # ── R6 and R7: digits ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -362,6 +346,7 @@ def _digit_problem(satisfaction: Satisfaction, text: str, clauses: Sequence[Clau
     if len(places) > 1 and (others or len(places) > 2):
         return Rule.TWICE
     inside = sum(len(_DIGITS.findall(clauses[place].text)) for place in places)
+    inside += sum(len(_DIGITS.findall(clause.text)) for clause in others if said(clause.text).is_laid_out)
     if len(_DIGITS.findall(text)) > inside or known.star in text or not known.other_stars.isdisjoint(text):
         return Rule.SPOILED
     for place in places:
@@ -373,28 +358,27 @@ def _digit_problem(satisfaction: Satisfaction, text: str, clauses: Sequence[Clau
                 return Rule.LIST
             if _counts_on(clause, after, clause.right):
                 return Rule.SPOILED
-            if clause.right.is_loose and not _supports(after, satisfaction):
+            if not clause.right.is_loose and _begins_with_a_measure(after.text):
+                return Rule.SPOILED
+            if clause.right.is_loose and not _fits(said(after.text), satisfaction):
                 return Rule.LOOSE
         if (
             before is not None
             and before.kind is Kind.TEXT
             and clause.left.only_spaces
-            and (before.text.endswith(known.counting) or not _supports(before, satisfaction))
+            and (before.text.endswith(known.counting) or not _fits(said(before.text), satisfaction))
         ):
             return Rule.LOOSE
     beside = _beside(text, clauses)
     if beside.contradicts(satisfaction):
         return Rule.OPPOSITE
-    if any(clause.kind is Kind.TEXT for clause in clauses) and not beside.is_plausible_at(satisfaction):
-        return Rule.UNSUPPORTED
-    return None
+    return None if _is_supported(satisfaction, beside) else Rule.UNSUPPORTED
 
 
-def _supports(clause: Clause, satisfaction: Satisfaction) -> bool:
-    hits = _hits(clause.text, [clause.text])
-    if clause.text in words().praise_alone:
-        hits = replace(hits, praise=True)
-    return hits.supports(satisfaction)
+def _begins_with_a_measure(text: str) -> bool:
+    """5，楼没水: the clause begins with what the digit counts, and with no word that only begins alike (楼道)."""
+    known = words()
+    return text.startswith(known.begins_measure) and not text.startswith(known.begins_none)
 
 
 def _counts_on(clause: Clause, after: Clause, gap: Gap) -> bool:

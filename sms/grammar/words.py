@@ -13,14 +13,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from functools import cache
 
 from models.terms import Satisfaction
 from sms.grammar.fold import fold
 from sms.grammar.source import read_toml
 
-__all__ = ["Doubt", "GrammarInvalid", "Words", "cover", "longest_first", "words"]
+__all__ = ["Doubt", "GrammarInvalid", "Part", "Sign", "Words", "cover", "longest_first", "words"]
 
 COVER = "\x00"
 """Stands where a word was covered; no folded text holds it."""
@@ -40,6 +40,35 @@ class Doubt(StrEnum):
     DOUBT = "doubt"
 
 
+class Part(Enum):
+    """What a word beside a level does for its clause; each part is a list of `beside.toml`."""
+
+    NOUN = "nouns"
+    DEED = "deeds"
+    TIME = "times"
+    ADVERB = "adverbs"
+    SOON = "soon"
+    GRUMBLE = "grumbles"
+    PARTICLE = "particles"
+    PRAISE = "praise"
+    QUALITY = "qualities"
+    THANKS = "thanks"
+    THANKED = "thanked"
+    DONE = "done"
+    MILD = "mild"
+    ACCUSATION = "accusations"
+    FINAL = "final_accusations"
+
+
+class Sign(Enum):
+    """What a word says of a clause that cannot be laid out."""
+
+    COMPLAINT = auto()
+    PRAISE = auto()
+    TURN = auto()
+    """Things may have turned good, or somebody asks for something."""
+
+
 @dataclass(frozen=True, slots=True)
 class Words:
     """Every list, as the rules use it."""
@@ -56,20 +85,19 @@ class Words:
     topics: frozenset[str]
     topic_beginnings: tuple[str, ...]
     limits: tuple[str, ...]
-    praise: tuple[str, ...]
-    praise_alone: frozenset[str]
-    thanks: tuple[str, ...]
-    complaint: tuple[str, ...]
-    matters: tuple[str, ...]
-    requests: tuple[str, ...]
-    accusation: tuple[str, ...]
-    benign: tuple[str, ...]
-    innocent: tuple[str, ...]
-    ambiguous: tuple[str, ...]
-    favour: tuple[str, ...]
-    done: tuple[str, ...]
+    how_often: tuple[str, ...]
+    begins_measure: tuple[str, ...]
+    begins_none: tuple[str, ...]
+    parts: Mapping[str, frozenset[Part]]
+    part_lengths: tuple[int, ...]
+    asides: frozenset[str]
+    signs: Mapping[str, Sign]
+    """What a clause that cannot be laid out is looked through for."""
+    sign_lengths: tuple[int, ...]
     negators: tuple[str, ...]
-    wishes: tuple[str, ...]
+    praise_alone: frozenset[str]
+    good_faces: tuple[str, ...]
+    bad_faces: tuple[str, ...]
     opt_out_whole: re.Pattern[str]
     opt_out_clause: re.Pattern[str]
     opt_in: frozenset[str]
@@ -82,7 +110,10 @@ class Words:
     bad_star_words: frozenset[str]
     score: str
     counting: tuple[str, ...]
-    automatic: tuple[str, ...]
+    notices: re.Pattern[str]
+    absence: re.Pattern[str]
+    around_absence: re.Pattern[str]
+    people: tuple[str, ...]
     codes: re.Pattern[str]
 
 
@@ -124,6 +155,35 @@ def _levels() -> dict[str, Satisfaction]:
     return levels
 
 
+def _parts() -> dict[str, frozenset[Part]]:
+    """Each word that may stand beside a level, and what it may be there."""
+    parts: dict[str, set[Part]] = {}
+    for part in Part:
+        for word in _list("beside", part.value):
+            parts.setdefault(word, set()).add(part)
+    for before in _list("beside", "undone_before"):
+        for deed in _list("beside", "undone"):
+            parts.setdefault(before + deed, set()).add(Part.ACCUSATION)
+    return {word: frozenset(found) for word, found in parts.items()}
+
+
+def _signs(parts: Mapping[str, frozenset[Part]]) -> dict[str, Sign]:
+    """Words of complaint over words of a turn over words of praise; of one place the longest is taken."""
+    good = {Part.PRAISE, Part.QUALITY, Part.THANKS, Part.DONE}
+    bad = {Part.MILD, Part.ACCUSATION, Part.FINAL}
+    long = {word: found for word, found in parts.items() if len(word) > 1}
+    return (
+        {word: Sign.PRAISE for word, found in long.items() if found & good}
+        | dict.fromkeys((*_list("beside", "turns"), *_list("beside", "requests")), Sign.TURN)
+        | {word: Sign.COMPLAINT for word, found in long.items() if found & bad and not found & good}
+        | dict.fromkeys(_list("beside", "complaints"), Sign.COMPLAINT)
+    )
+
+
+def _lengths(entries: Iterable[str]) -> tuple[int, ...]:
+    return tuple(sorted({len(entry) for entry in entries}))
+
+
 @cache
 def words() -> Words:
     """The lists, loaded at the first call.
@@ -143,6 +203,8 @@ def words() -> Words:
     clause_after = longest_first(_list("orders", "opt_out", "after"))
     good, bad, neutral = (_list("characters", "stars", key) for key in ("good", "bad", "neutral"))
     code_words = longest_first(_list("automatic", "codes"))
+    parts = _parts()
+    signs = _signs(parts)
     return Words(
         levels=_levels(),
         numerals=numerals,
@@ -156,20 +218,18 @@ def words() -> Words:
         topics=frozenset(_list("clauses", "topics")),
         topic_beginnings=_list("clauses", "topic_beginnings"),
         limits=_list("clauses", "limits"),
-        praise=_list("beside", "praise"),
-        praise_alone=frozenset(_list("beside", "praise_alone")),
-        thanks=_list("beside", "thanks"),
-        complaint=_list("beside", "complaint"),
-        matters=_list("beside", "matters"),
-        requests=_list("beside", "requests"),
-        accusation=_list("beside", "accusation"),
-        benign=_list("beside", "benign"),
-        innocent=_list("beside", "innocent"),
-        ambiguous=_list("beside", "ambiguous"),
-        favour=_list("beside", "favour"),
-        done=_list("beside", "done"),
+        how_often=_list("clauses", "how_often"),
+        begins_measure=_list("characters", "measures", "begins"),
+        begins_none=_list("characters", "measures", "begins_none"),
+        parts=parts,
+        part_lengths=_lengths(parts),
+        asides=frozenset(_list("beside", "asides")),
+        signs=signs,
+        sign_lengths=_lengths(signs),
         negators=_list("beside", "negators"),
-        wishes=_list("beside", "wishes"),
+        praise_alone=frozenset(_list("beside", "praise_alone")),
+        good_faces=_list("beside", "good_faces"),
+        bad_faces=_list("beside", "bad_faces"),
         opt_out_whole=re.compile(
             f"(?:(?:{order_before})*+(?:{letters}|{opt_out})|(?:{letters})(?:{opt_out})|(?:{opt_out})(?:{letters}))"
             f"(?:{order_after})*+\\Z"
@@ -188,7 +248,21 @@ def words() -> Words:
         bad_star_words=frozenset(bad),
         score=characters["measures"]["score"],
         counting=_list("characters", "measures", "counting"),
-        automatic=_list("automatic", "phrases"),
+        notices=re.compile(
+            f"{longest_first(_list('automatic', 'notices'))}"
+            f"|(?:\\A|(?<=[^0-9a-z\u3400-\u9fff]))(?:{longest_first(_list('automatic', 'marks'))})"
+        ),
+        absence=re.compile(longest_first(_list("automatic", "phrases"))),
+        around_absence=re.compile(
+            longest_first(
+                {
+                    *_list("automatic", "around"),
+                    *(word for place in ("before", "after", "alone") for word in _list("fillers", place)),
+                }
+            )
+            + r"|(?<![0-9])(?:1[0-9]{10}|0[0-9]{2,3}-?[0-9]{7,8})(?![0-9])"
+        ),
+        people=_list("automatic", "people"),
         codes=re.compile(
             f"(?:{code_words}).{{0,8}}?(?<![0-9a-z])[0-9a-z-]{{4,10}}(?![0-9a-z])"
             f"|(?<![0-9a-z])[0-9]{{4,8}}(?![0-9a-z]).{{0,8}}?(?:{code_words})"

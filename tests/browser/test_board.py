@@ -122,6 +122,25 @@ def test_sound_and_title_tell_of_a_bad_rating_where_they_are_switched_on(desk_of
     expect(switch).to_have_attribute("aria-pressed", "true")  # kept in this browser
 
 
+def test_a_reason_that_comes_later_is_not_heard_again(desk_of: Sit, hotline: Hotline) -> None:
+    """Also where the line is not there any more, and takes its place anew."""
+    page = live(desk_of(SUPERVISOR))
+    page.get_by_role("button", name="差评提醒").click()
+    caller = hotline.answer(angry("2122"))
+    caller.press("5")
+    expect(page).to_have_title(re.compile("【新差评】"), timeout=10_000)
+    page.keyboard.press("Shift")  # somebody is there
+    expect(page).not_to_have_title(re.compile("【新差评】"))
+    lines(page, "2122").evaluate("line => line.remove()")
+    assert caller.until("EXEC")
+    caller.press("1")
+    expect(lines(page, "2122").locator(".why")).to_have_count(1, timeout=10_000)
+    assert "is-new" not in (lines(page, "2122").get_attribute("class") or "")
+    page.wait_for_timeout(1100)  # the title would have changed by now
+    expect(page).not_to_have_title(re.compile("【新差评】"))
+    caller.finish()
+
+
 def test_what_one_supervisor_has_read_the_others_see_at_once(desk_of: Sit, hotline: Hotline) -> None:
     here, there = live(desk_of(SUPERVISOR)), live(desk_of(SUPERVISOR))
     hotline.take(angry("2105"))

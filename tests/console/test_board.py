@@ -129,6 +129,25 @@ def test_a_board_counts_no_more_than_it_shows(
     assert ">2 以上<" in browser(ConsoleRole.SUPERVISOR).get("/").text
 
 
+def test_a_narrowed_supervisor_is_told_nothing_of_what_waits_of_others(
+    browser: MakeBrowser, bad: Any, database: Database
+) -> None:
+    """Page and stream: the links are everybody's, what waits for the centre is of the record."""
+    for place in range(3):
+        bad(str(place), dept=B)
+    with database.write_engine.begin() as connection:
+        ids = connection.execute(select(outbox.c.evaluation_id)).scalars().all()
+        connection.execute(update(outbox).where(outbox.c.evaluation_id == ids[0]).values(state="dead"))
+    for depts, told in (((), True), ((A,), False)):
+        someone = browser(ConsoleRole.SUPERVISOR, f"of{len(depts)}", depts=depts)
+        page = someone.get("/").text
+        with Stream(someone) as stream:
+            streamed = stream.next().data["parts"]["machinery"]
+        for text in (page[page.index('id="part-machinery"') :].partition("</section>")[0], streamed):
+            assert "链路" in text
+            assert [word in text for word in ("待推送", "推送失败待处理")] == [told, told]
+
+
 def test_a_department_is_led_to_nothing_that_it_may_not_see(browser: MakeBrowser, bad: Any, database: Database) -> None:
     """Letters, deadlines and failures are the supervisors'; a department's board has neither their links nor counts."""
     bad("mine", dept=A, case_no="GD-1", closed=True)
@@ -410,6 +429,19 @@ def test_what_nobody_has_seen_is_still_there_after_midnight_and_for_a_week(
         assert 'class="bad-rating"' not in wall.get("/wall").text  # a wall shows today, and cannot mark
     mine = browser(ConsoleRole.DEPARTMENT, depts=[B]).get("/ratings?from=2026-11-18&to=2026-11-18&unseen=1").text
     assert unread.id not in mine
+
+
+def test_behind_the_count_of_the_unseen_are_its_rows_also_those_not_adopted(
+    browser: MakeBrowser, bad: Any, database: Database
+) -> None:
+    rows = [bad(str(place)) for place in range(3)]
+    with database.write_engine.begin() as connection:
+        connection.execute(update(evaluations).where(evaluations.c.id == rows[0].id).values(adoption="not_adopted"))
+    ma = browser(ConsoleRole.SUPERVISOR)
+    link, told = unseen_of(ma.get("/").text)
+    assert told == "近 7 日未阅差评 3 件"
+    listed = ma.get(link).text
+    assert all(f'href="/ratings/{row.id}"' in listed for row in rows)
 
 
 def test_the_count_of_the_unseen_is_live(browser: MakeBrowser, bad: Any) -> None:

@@ -10,6 +10,7 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,13 +26,14 @@ from console.pages.export_rows import Query, neutral, write_export
 from console.pages.options import RatingsOptions
 from console.pages.shell import Console
 from console.passwords import Passwords
+from console.people import disable_user
 from console.ratings import RatingFilters, Sort
 from console.viewer import ConsoleRole, Viewer
 from models.clock import TurnedClock
 from models.database import Database
 from models.door import Door
 from models.privacy import Keyring
-from models.tables import cases, evaluations
+from models.tables import cases, evaluations, users
 from server import health
 from tests.console.browser import Browser
 from tests.console.exported import ask, in_the_audit, read_csv, read_xlsx
@@ -254,6 +256,7 @@ CHILDREN = {
         " pathlib.Path(job['folder'], 'numbers').write_text('x');"
         " sys.stdout.write('x' * 100000); sys.stdout.flush(); time.sleep(600)"
     ),
+    "writes nothing": "import sys, time; sys.stdin.readline(); time.sleep(600)",
     "never ends": (
         "import sys, time; sys.stdin.readline(); sys.stdout.write('x' * 100000); sys.stdout.flush(); time.sleep(600)"
     ),
@@ -295,6 +298,18 @@ def test_a_child_that_dies_later_leaves_a_file_that_is_not_whole(
 @contextmanager
 def downloading(someone: Browser, receives: int = 0) -> Iterator[http.client.HTTPResponse]:
     """An export whose answer has begun. `receives`: bytes of the socket's own buffer."""
+    connection = asked(someone, receives)
+    answer = connection.getresponse()
+    try:
+        assert answer.read(1000) == b"x" * 1000
+        yield answer
+    finally:
+        answer.close()
+        connection.close()
+
+
+def asked(someone: Browser, receives: int = 0) -> http.client.HTTPConnection:
+    """An export that was asked for."""
     csrf = someone.get("/ratings").hidden("csrf")
     body = urlencode({"csrf": csrf, "query": "", "format": "csv"}).encode()
     connection = http.client.HTTPConnection(someone.address.host, someone.address.port, timeout=60)
@@ -304,13 +319,7 @@ def downloading(someone: Browser, receives: int = 0) -> Iterator[http.client.HTT
         connection.connect()
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receives)
     connection.request("POST", "/ratings/export", body, {"Cookie": cookies, "Content-Type": kind})
-    answer = connection.getresponse()
-    try:
-        assert answer.read(1000) == b"x" * 1000
-        yield answer
-    finally:
-        answer.close()
-        connection.close()
+    return connection
 
 
 @pytest.fixture
@@ -353,11 +362,9 @@ def test_a_download_that_nobody_reads_ends_with_its_child(
 ) -> None:
     monkeypatch.setattr(health, "UNREAD_SECONDS", 0.1)
     child("writes without end")
-    with downloading(browser(ConsoleRole.SUPERVISOR), receives=4096) as answer:
+    with downloading(browser(ConsoleRole.SUPERVISOR), receives=4096):
         assert end_of_child.wait(30)
         assert desk.running == 0
-        with pytest.raises((ConnectionError, http.client.IncompleteRead)):
-            answer.read()
     door.write(lambda _unit: None).result(10)
     assert in_the_audit(database)[-1] == ("ratings.export_ended", "csv masked broken off")
 
@@ -402,3 +409,88 @@ def test_a_browser_that_goes_away_ends_its_child_and_no_more_than_some_run_at_on
     assert end_of_child.wait(30)
     assert process.returncode is not None
     assert desk.running == 0
+
+
+def runs(desk: ExportDesk) -> None:
+    until = time.monotonic() + 10
+    while not any(isinstance(one, asyncio.subprocess.Process) for one in desk._running):
+        assert time.monotonic() < until, "no child was started"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_browser_that_goes_away_before_the_first_byte_ends_its_child_and_may_ask_again(
+    browser: MakeBrowser,
+    child: Callable[[str], None],
+    desk: ExportDesk,
+    end_of_child: threading.Event,
+    database: Database,
+) -> None:
+    """A sheet is sent when it is complete: of a long one that is minutes, in which people change their mind."""
+    child("writes nothing")
+    someone = browser(ConsoleRole.SUPERVISOR, "ma")
+    connection = asked(someone)
+    runs(desk)
+    connection.close()
+    assert end_of_child.wait(10)
+    assert desk.running == 0
+    child("never ends")
+    with downloading(someone):
+        ended = ("ratings.export_ended", "csv masked broken off")
+        assert [row for row in in_the_audit(database) if row[0] == "ratings.export_ended"] == [ended]
+
+
+def narrowed(database: Database) -> None:
+    with database.write_engine.begin() as connection:
+        connection.execute(update(users).where(users.c.name == "ma").values(depts='["11622900A"]'))
+
+
+def disabled(database: Database) -> None:
+    with database.write_engine.begin() as connection:
+        disable_user(connection, START, "ma", actor="command_line")
+
+
+@pytest.mark.parametrize("loses", [narrowed, disabled])
+@pytest.mark.parametrize("begun", [False, True], ids=["before the first byte", "in the middle"])
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_an_export_ends_when_its_user_may_no_longer_have_it(
+    browser: MakeBrowser,
+    child: Callable[[str], None],
+    desk: ExportDesk,
+    end_of_child: threading.Event,
+    database: Database,
+    door: Door,
+    monkeypatch: pytest.MonkeyPatch,
+    loses: Callable[[Database], None],
+    begun: bool,
+) -> None:
+    monkeypatch.setattr("console.pages.exports.CHECK", 0.05)
+    child("never ends" if begun else "writes nothing")
+    someone = browser(ConsoleRole.SUPERVISOR, "ma")
+    if begun:
+        with downloading(someone) as answer:
+            loses(database)
+            with pytest.raises(http.client.IncompleteRead):
+                answer.read()
+    else:
+        connection = asked(someone)
+        runs(desk)
+        loses(database)
+        assert connection.getresponse().status == 403
+        connection.close()
+    assert end_of_child.wait(10)
+    assert desk.running == 0
+    door.write(lambda _unit: None).result(10)
+    told = [row for row in in_the_audit(database) if row[0] == "ratings.export_ended"]
+    assert told == [("ratings.export_ended", "csv masked broken off")]
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_an_export_whose_user_stays_who_they_are_goes_on(
+    browser: MakeBrowser, desk: ExportDesk, database: Database, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("console.pages.exports.CHECK", 0.01)
+    fill(database, keyring, 60)
+    status, _, content = ask(browser(ConsoleRole.SUPERVISOR, "ma"), format="xlsx")
+    assert status == 200
+    assert len(read_xlsx(content)) > 20

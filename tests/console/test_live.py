@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import pairwise
 from queue import Queue
 from typing import Any
@@ -20,30 +21,35 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
 from config.values import Address
-from console import live
-from console.bad_ratings import MOST
-from console.board_state import Sight
+from console import bad_ratings, live
+from console.bad_ratings import MOST, Lines, MarkSeen, lines_of_board, told_between, visible_lines
+from console.board_state import Sight, today
 from console.board_tokens import add_board_token, revoke_board_token
 from console.live import _KEPT, LiveBoards, _Channel
 from console.pages.app import mount_pages
 from console.pages.shell import Console
 from console.passwords import Passwords
 from console.people import disable_user
-from console.positions import Position, write_cursor
+from console.positions import Position, read_edge, write_cursor
 from console.sessions import SessionRules, touch, watching_touch
-from console.viewer import ConsoleRole
+from console.viewer import ConsoleRole, Viewer
+from intake.calls import GiveReason
+from intake.centre_word import CentreWord, StoreCentreWord
 from intake.desk import Intake
+from intake.record import EvaluationKey, Stored
+from intake.restated import Copied, evaluations_follow
 from models.clock import TurnedClock
 from models.database import EPOCH, Database
 from models.door import Door
 from models.ids import new_id
 from models.privacy import Keyring
 from models.tables import evaluations, feed, meta, sessions
-from models.terms import Satisfaction
+from models.terms import Adoption, FeedKind, FollowUp, Satisfaction
 from server.health import HealthServer
 from tests.console.browser import Browser
 from tests.console.site import QUICK, RULES, MakeBrowser
 from tests.console.streams import Stream
+from tests.intake.replying import Replying, level
 from tests.intake.test_calls import FACTS
 from tests.intake.test_calls import RULES as INTAKE_RULES
 from tests.moments import START
@@ -509,7 +515,7 @@ def test_a_board_that_cannot_be_told_what_it_missed_comes_back_later(
         raise OperationalError("SELECT 1", {}, Exception("gone"))
 
     with Stream(someone) as first:
-        first.next()  # the poller has the epoch by now
+        first.next()  # the poller has looked once
         with monkeypatch.context() as patched:
             patched.setattr(live, "read_epoch", gone)
             with Stream(someone, cursor=cursor) as stream:
@@ -517,6 +523,195 @@ def test_a_board_that_cannot_be_told_what_it_missed_comes_back_later(
                 assert stream.raw() == b""
         with Stream(someone, cursor=cursor) as stream:
             assert stream.next().lines == {rated: False}
+
+
+# ── what is new ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+MA = Viewer("ma", ConsoleRole.SUPERVISOR)
+OF_A, OF_B = (Viewer("d", ConsoleRole.DEPARTMENT, (dept,)) for dept in ("11622900A", "11622900B"))
+Happens = Callable[[Door, Any, datetime], Any]
+
+
+def the_centre_speaks(door: Door, row: Any, now: datetime) -> None:
+    word = CentreWord(Adoption.NOT_ADOPTED, FollowUp.IN_PROGRESS)
+    door.submit(StoreCentreWord(row.id, word, "token:centre", now)).result(WAIT)
+
+
+def somebody_marks_it(door: Door, row: Any, now: datetime) -> None:
+    assert door.submit(MarkSeen(MA, row.subject_id, row.assess_number, "已回访", now)).result(WAIT)
+
+
+def its_reason_comes(door: Door, row: Any, now: datetime) -> None:
+    key = EvaluationKey(row.id, row.subject_id, row.assess_number)
+    stored = Stored(True, row.id, Satisfaction.VERY_DISSATISFIED, row.rating_id, keys=(key,))
+    door.submit(GiveReason(stored, ("115",), now)).result(WAIT)
+
+
+@pytest.mark.parametrize("happens", [the_centre_speaks, somebody_marks_it, its_reason_comes])
+@pytest.mark.parametrize(
+    ("days", "seen_before", "on_board", "on_wall"),
+    [(0, False, True, True), (3, False, True, False), (3, True, True, False), (8, False, False, False)],
+)
+def test_what_comes_to_a_rating_that_was_told_is_no_new_rating(
+    door: Door, database: Database, rate: Rate, clock: TurnedClock,
+    days: int, seen_before: bool, on_board: bool, on_wall: bool, happens: Happens,
+) -> None:  # fmt: skip
+    """A board hears of it where its page has such a line; where the page would not begin with it, it adds none."""
+    rated = rate("old")
+    with database.read_engine.connect() as connection:
+        [row] = connection.execute(select(evaluations)).all()
+    if seen_before:
+        door.submit(MarkSeen(MA, row.subject_id, 1, "", clock.now())).result(WAIT)
+    clock.turn(timedelta(days=days, minutes=4))
+    with following(database) as follow:
+        happens(door, row, clock.now())
+        for viewer, wall, there in ((MA, False, on_board), (Viewer("", ConsoleRole.BOARD), True, on_wall)):
+            lines, page = follow(viewer, today(clock.now()), wall)
+            assert ids(lines) == ({rated} if there else set())
+            assert ids(lines) - lines.kept == page
+            assert not lines.new
+
+
+@pytest.mark.parametrize(
+    ("asked_before", "understood_after", "on_board", "on_wall"),
+    [(0, 0, True, True), (6, 0, True, True), (0, 1, True, False), (0, 8, False, False)],
+)
+def test_a_reply_is_new_when_it_is_understood_and_of_the_day_on_which_it_came(
+    door: Door, database: Database, keyring: Keyring, clock: TurnedClock,
+    asked_before: int, understood_after: int, on_board: bool, on_wall: bool,
+) -> None:  # fmt: skip
+    """As the figures have it: today's for a case of last week; that of a reply which somebody ties later."""
+    record = Replying(door, database, keyring, clock)
+    record.invite(record.case(), first_asked_at=clock.now())
+    clock.turn(timedelta(days=asked_before))
+    reply = record.stored()
+    clock.turn(timedelta(days=understood_after))
+    with following(database) as follow:
+        record.take(reply, level(1))
+        rated = record.one(evaluations).rating_id
+        for viewer, wall, there in ((MA, False, on_board), (Viewer("", ConsoleRole.BOARD), True, on_wall)):
+            lines, page = follow(viewer, today(clock.now()), wall)
+            assert ids(lines) == lines.new == page == ({rated} if there else set())
+
+
+def test_a_case_that_comes_to_a_department_brings_its_rating_as_a_new_one(
+    door: Door, database: Database, rate: Rate
+) -> None:
+    rated = rate("a", case_no="GD-1", closed=True, dept="11622900A")
+    with database.read_engine.connect() as connection:
+        of_case = connection.execute(select(evaluations).where(evaluations.c.subject_kind == "case")).one()
+    said = Copied(None, "11622900B", None, None, None, of_case.area_code)
+    with following(database) as follow:
+        door.write(lambda unit: evaluations_follow(unit, {of_case.subject_id: said}, START)).result(WAIT)
+        for viewer, new in ((MA, set()), (OF_A, set()), (OF_B, {rated})):
+            lines, page = follow(viewer, today(START), False)
+            assert ids(lines) == page
+            assert lines.new == new
+
+
+def ids(lines: Lines) -> set[str]:
+    return {one.id for one in lines.standing}
+
+
+@contextmanager
+def following(database: Database) -> Iterator[Callable[[Viewer, date, bool], tuple[Lines, set[str]]]]:
+    """What the feed tells a board from here on, and what its page shows by then."""
+    with database.read_engine.connect() as connection:
+        after = read_edge(connection)
+
+    def follow(viewer: Viewer, day: date, wall: bool) -> tuple[Lines, set[str]]:
+        with database.read_engine.connect() as connection:
+            told = told_between(connection, after, read_edge(connection))
+            assert told is not None
+            page = lines_of_board(connection, viewer, day, today_alone=wall)
+            return visible_lines(told, viewer, day, today_alone=wall), {one.id for one in page}
+
+    yield follow
+
+
+def test_a_stream_says_of_each_line_whether_it_is_new(browser: MakeBrowser, door: Door, rate: Rate) -> None:
+    with Stream(browser(ConsoleRole.SUPERVISOR)) as stream:
+        stream.next()
+        rated = rate("a")
+        [line] = stream.until(rated)[-1].data["lines"]
+        assert (line["new"], line["kept"]) == (True, False)
+        door.write(lambda unit: unit.execute(feed.insert(), [told_again(database_row(door, rated))])).result(WAIT)
+        [line] = stream.until(rated)[-1].data["lines"]
+        assert (line["new"], line["kept"]) == (False, False)
+
+
+def database_row(door: Door, rated: str) -> Any:
+    of_rating = select(evaluations).where(evaluations.c.rating_id == rated)
+    return door.read(lambda connection: connection.execute(of_rating).one()).result(WAIT)
+
+
+def told_again(row: Any) -> dict[str, Any]:
+    return {
+        "kind": FeedKind.AGAIN.value, "subject_id": row.subject_id, "assess_number": row.assess_number, "at": START
+    }  # fmt: skip
+
+
+# ── more than can be told ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def fed(door: Door, kind: FeedKind, n: int) -> None:
+    rows = [{"kind": kind.value, "subject_id": "0" * 32, "assess_number": 1, "at": START} for _ in range(n)]
+    door.write(lambda unit: unit.execute(feed.insert(), rows)).result(WAIT)
+
+
+def test_a_sweep_of_defaults_does_not_load_the_boards_anew(
+    browser: MakeBrowser, door: Door, rate: Rate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of them between two looks hide no bad rating and are no reason for a whole page."""
+    with Stream(browser(ConsoleRole.SUPERVISOR)) as stream:
+        cursor = stream.next().id
+        rated = []
+        for place in range(3):
+            fed(door, FeedKind.DEFAULT, 2 * MOST)
+            rated.append(rate(str(place)))
+            stream.until(rated[-1])
+    someone = browser(ConsoleRole.SUPERVISOR, "li")
+    with Stream(someone, cursor=cursor) as stream:  # who was away hears of the ratings, too
+        assert sorted(stream.next().lines) == sorted(rated)
+    monkeypatch.setattr(bad_ratings, "SCAN", 100)  # up to a bound
+    with Stream(someone, cursor=cursor) as stream:
+        assert stream.next().kind == "reload"
+
+
+def test_more_than_can_be_told_one_by_one_is_told_as_the_whole_list_made_once(
+    console: Console, browser: MakeBrowser, door: Door, rate: Rate
+) -> None:
+    first = rate("first")
+    people = [browser(ConsoleRole.SUPERVISOR, name) for name in ("ma", "li")]
+    cursor = cursor_of(people[0].get("/").text)
+    with ExitStack() as opened:
+        streams = [opened.enter_context(Stream(people[place % 2], cursor=cursor)) for place in range(6)]
+        for stream in streams:
+            stream.next()
+        before = console.live.rendered
+        for turn in range(3):
+            fed(door, FeedKind.SEEN, MOST + 1)
+            bodies = {stream.raw() for stream in streams}
+            assert len(bodies) == 1, turn
+        assert console.live.rendered - before == 3
+        data = json.loads(bodies.pop().decode().partition("data: ")[2])
+        assert data["whole"] is True
+        assert [(line["id"], line["new"]) for line in data["lines"]] == [(first, False)]
+
+
+def test_boards_of_a_database_that_was_restored_beneath_the_server_load_anew_once(
+    browser: MakeBrowser, database: Database, rate: Rate
+) -> None:
+    someone = browser(ConsoleRole.SUPERVISOR)
+    with Stream(someone) as stream:
+        stream.next()
+        with database.write_engine.begin() as connection:
+            connection.execute(update(meta).where(meta.c.key == EPOCH).values(value="0123456789abcdef"))
+        assert stream.next().kind == "reload"
+        rated = rate("a")
+        cursor = stream.until(rated)[-1].id
+    with Stream(someone, cursor=cursor) as stream:  # a tab that was hidden comes back to where it was
+        assert stream.next().kind == "board"
 
 
 # ── what no longer counts ─────────────────────────────────────────────────────────────────────────────────────────────

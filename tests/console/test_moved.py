@@ -171,7 +171,7 @@ def test_the_feed_tells_it_once_more(centre: Centre, flow: Callable[[Centre], No
     flow(centre)
     row = centre.evaluation()
     told = centre.rows(feed, feed.c.subject_id == row.subject_id)
-    assert [(one.kind, one.assess_number) for one in told] == [("evaluation", 1), ("evaluation", 1), ("moved", 1)]
+    assert [(one.kind, one.assess_number) for one in told] == [("evaluation", 1), ("again", 1), ("moved", 1)]
 
 
 @pytest.mark.parametrize(

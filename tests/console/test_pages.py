@@ -224,7 +224,9 @@ def used_keys() -> tuple[set[str], set[str]]:
             whole |= set(re.findall(rf"{calls}{quote}([\w.]+){quote}\s*[,)]", text))
             begun |= set(re.findall(rf"{calls}{quote}([\w.]+){quote} ~", text))
             begun |= set(re.findall(rf"{calls}f{quote}([\w.]+)\{{", text))
-            begun |= {f"{table}." for table in re.findall(rf"\b(?:words|of|choices|table)\({quote}(\w+){quote}", text)}
+            begun |= {
+                f"{table}." for table in re.findall(rf"\b(?:words|of|word|choices|table)\({quote}(\w+){quote}", text)
+            }
     return whole, begun
 
 
@@ -243,6 +245,15 @@ def test_every_action_and_role_has_its_word() -> None:
     texts = Catalogue.load()
     assert all(texts.of("action", action) != action.value for action in Action)
     assert set(texts.table("role")) == {role.value for role in ConsoleRole} - {"board"}
+
+
+@pytest.mark.parametrize("table", ["ratings", "filter", "column", "fact", "by", "view_of", "part"])
+def test_one_thing_has_one_word_on_every_page(table: str) -> None:
+    """The glossary's words (docs/glossary.md)."""
+    texts = Catalogue.load()
+    assert texts(f"{table}.queue") == "技能组"
+    assert texts("view.queue") == "按技能组"
+    assert texts(f"{table}.agent").startswith("坐席")
 
 
 NOT_FOR_PAGES = {

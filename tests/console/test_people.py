@@ -109,7 +109,29 @@ def test_an_admin_makes_and_revokes_the_apis_tokens(browser: MakeBrowser, databa
     assert admin.send(page, page, name="report", what="revoke").to == page
     with database.read_engine.connect() as connection:
         assert find_token(connection, secret) is None
-    assert [row[:2] for row in audited()[-2:]] == [("user:ad", "token.added"), ("user:ad", "token.revoked")]
+    added = ("user:ad", "token.added", "report: read dept=A dept=B")
+    assert audited()[-2:] == [added, ("user:ad", "token.revoked", "report")]
+    secret_of(admin.send(page, page, name="whole", scope="read", what="add"))
+    assert audited()[-1] == ("user:ad", "token.added", "whole: read")
+    told = browser(ConsoleRole.AUDITOR, "sj").get("/audit").text
+    assert "report：读取评价，部门 A、B<" in told
+    assert "whole：读取评价<" in told
+
+
+def test_the_audit_tells_what_a_wall_screen_is_bound_to(browser: MakeBrowser, audited: Audited) -> None:
+    admin = browser(ConsoleRole.ADMIN, "ad")
+    page = "/people/boards"
+    secret_of(admin.send(page, page, name="大厅", depts="A", areas="6229 6230", what="add"))
+    secret_of(admin.send(page, page, name="中心", what="add"))
+    assert [row[1:] for row in audited()[-2:]] == [
+        ("board.added", "大厅 dept=A area=6229 area=6230"),
+        ("board.added", "中心"),
+    ]
+    told = browser(ConsoleRole.AUDITOR, "sj").get("/audit").text
+    assert "大厅，部门 A，区划 6229、6230<" in told
+    assert ">中心<" in told
+    secret_of(admin.send(page, page, name="多", depts=" ".join(f"11622900MB{n:08}" for n in range(60)), what="add"))
+    assert (audited()[-1][2] or "").endswith("…"), "what the audit has no room for is told to be missing"
 
 
 def test_a_wall_screen_shows_figures_of_its_own_and_no_person_until_it_is_revoked(

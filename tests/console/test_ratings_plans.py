@@ -18,6 +18,8 @@ import pytest
 from sqlalchemy import Connection, text
 
 from console.bad_ratings import count_unseen, latest_bad
+from console.directory import Entry, EntryKind, Names
+from console.named import with_codes
 from console.pages.dates import midnight
 from console.ratings import Counted, RatingFilters, Sort, count_ratings, find_subjects, ratings_page
 from console.viewer import ConsoleRole, Viewer
@@ -295,6 +297,7 @@ def test_what_is_looked_for_by_a_number_reads_no_table_whole(kind: str, request:
         explained = Explained(connection)
         assert find_subjects(connection, SUPERVISOR, "GD-300")
         assert find_subjects(connection, SUPERVISOR, "0001", TAIL)
+        assert find_subjects(connection, DEPARTMENT, "GD-300") == []
         for plan in explained.plans:
             if kind == "postgresql":
                 assert buffers(plan) <= MOST_BUFFERS
@@ -308,3 +311,29 @@ def test_what_is_looked_for_by_a_number_reads_no_table_whole(kind: str, request:
                     and "(" not in step
                     and step.split()[1] in {"calls", "cases", "evaluations", "case_keys", "call_keys"}
                 ]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.peer)])
+@pytest.mark.parametrize("area", ["622921", "9"], ids=["theirs", "nobody's"])
+def test_whose_a_name_is_costs_little(kind: str, area: str, request: pytest.FixtureRequest) -> None:
+    """To look up a name costs a page at most, whether the viewer has rows of it or none."""
+    database: Database = request.getfixturevalue("filled_sqlite" if kind == "sqlite" else "filled_postgres")
+    viewer = Viewer("a", ConsoleRole.SUPERVISOR, areas=(area,))
+    agents = {"7": Entry(EntryKind.AGENT, "7", "张三")}
+    depts = {"D7": Entry(EntryKind.DEPT, "D7", "临夏市住建局")}
+    filters = RatingFilters(agent="张三", dept="临夏市住建局")
+    with database.read_engine.connect() as connection:
+        if kind == "postgresql":
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        explained = Explained(connection)
+        found, wrong = with_codes(connection, viewer, Names("1", agents, depts), filters)
+        with_codes(connection, SUPERVISOR, Names(), filters)
+    assert found.agent == (None if area == "9" else "7")
+    assert ("agent" in wrong, "dept" in wrong or found.dept == "D7") == (area == "9", True)
+    for plan in explained.plans:
+        if kind == "postgresql":
+            assert buffers(plan) <= MOST_BUFFERS
+            assert "Seq Scan" not in {node["Node Type"] for node in nodes(plan)}
+        else:
+            read = [step for step in plan if step.startswith(("SCAN", "SEARCH")) and "(subquery" not in step]
+            assert all(" USING " in step for step in read if re.search(r" (evaluations|calls)\b", step)), plan

@@ -26,6 +26,7 @@ from models.recount import rebuild
 from models.tables import (
     audit,
     calls,
+    case_keys,
     cases,
     directory,
     evaluations,
@@ -203,6 +204,58 @@ def test_a_case_leads_to_the_calls_that_named_it(browser: MakeBrowser, database:
     both = someone.get(f"/find?q={case.number}").text
     assert f"/cases/{case.subject_id}" in both
     assert f"/cases/{call.subject_id}" in both
+
+
+def name_case(database: Database, call: str, case_no: str, *closings: str) -> None:
+    """A call says that it was about a case; each closing of that one is a subject of the record."""
+    with database.write_engine.begin() as connection:
+        connection.execute(update(calls).where(calls.c.subject_id == call).values(case_no=case_no))
+        for number, subject in enumerate(closings, 1):
+            connection.execute(
+                update(cases).where(cases.c.subject_id == subject).values(case_no=case_no, service_number=number)
+            )
+            connection.execute(insert(case_keys).values(case_no=case_no, service_number=number, subject_id=subject))
+
+
+def test_a_call_leads_to_the_case_that_it_was_about(browser: MakeBrowser, database: Database, record: Record) -> None:
+    call, case = record.call("A"), record.case("A")
+    name_case(database, call, "GD-OWN-1", case)
+    for someone in (browser(ConsoleRole.SUPERVISOR), browser(ConsoleRole.DEPARTMENT, depts=["A"])):
+        text = someone.get(f"/cases/{call}").text
+        assert f'<a href="/cases/{case}">GD-OWN-1</a>' in text
+        assert 'href="https://gd.example/GD-OWN-1"' in text
+
+
+def test_of_a_case_that_was_closed_twice_a_call_leads_to_both(
+    browser: MakeBrowser, database: Database, record: Record
+) -> None:
+    call, first, second = record.call("A"), record.case("A"), record.case("A")
+    name_case(database, call, "GD-OWN-1", first, second)
+    someone = browser(ConsoleRole.DEPARTMENT, depts=["A"])
+    assert '<a href="/find?q=GD-OWN-1">GD-OWN-1</a>' in someone.get(f"/cases/{call}").text
+    found = someone.get("/find?q=GD-OWN-1").text
+    assert all(f'href="/cases/{one}"' in found for one in (call, first, second))
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["of another department", "not known yet"])
+def test_a_call_tells_a_department_nothing_of_a_case_that_is_not_its_own(
+    browser: MakeBrowser, database: Database, record: Record, known: bool
+) -> None:
+    call, case = record.call("A"), record.case("B")
+    name_case(database, call, "GD-OTHER-9", *([case] if known else []))
+    own = browser(ConsoleRole.DEPARTMENT, "own", depts=["A"])
+    narrowed = browser(ConsoleRole.SUPERVISOR, "some", depts=["A"])
+    for someone in (own, narrowed):
+        text = someone.get(f"/cases/{call}").text
+        assert "GD-OTHER-9" not in text
+        assert case not in text
+        # Nor does it say so to who has the number from elsewhere.
+        assert "没有找到" in someone.get("/find?q=GD-OTHER-9").text
+        assert f"/cases/{call}" not in someone.get("/ratings?q=GD-OTHER-9").text
+    text = browser(ConsoleRole.SUPERVISOR, "all").get(f"/cases/{call}").text
+    assert (f'<a href="/cases/{case}">GD-OTHER-9</a>' in text) is known
+    assert "GD-OTHER-9" in text
+    assert 'href="https://gd.example/GD-OTHER-9"' in text
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from console.charts import Charts
 from console.figures import Period, Slice
 from console.pages.app import mount_pages
 from console.pages.assets import FOLDER
+from console.pages.options import RatingsOptions
 from console.pages.shell import Console
 from console.pages.trends import View, read_asked
 from console.passwords import Passwords
@@ -252,6 +253,30 @@ def test_the_first_page_weighs_little_with_its_charts(
         weights[query] = len(page.text.encode())
     assert weights[""] + files <= 100 * 1024, weights
     assert max(weights.values()) <= 150 * 1024, weights
+
+
+@pytest.mark.parametrize(
+    ("level", "told", "rate_told"),
+    [
+        (3, "基本满意及以上", "80.0%"),
+        (4, "满意及以上", "60.0%"),
+        (5, "非常满意", "40.0%"),
+        (2, "不满意及以上", "100.0%"),
+    ],
+)
+def test_trends_and_reports_state_the_formula_that_they_count_by(
+    console: Console, browser: MakeBrowser, rate: Any, level: int, told: str, rate_told: str
+) -> None:
+    object.__setattr__(console, "board_rules", BoardRules(satisfied_from=level))
+    object.__setattr__(console, "ratings", RatingsOptions(satisfied_from=level))
+    rate(0, 5, 5, 4, 3, 2)
+    someone = browser(ConsoleRole.SUPERVISOR)
+    trends = someone.get("/trends?range=today&kind=call").text
+    report = someone.get("/reports/day?date=2026-11-18").text
+    assert f"满意率 = {told}的真实有效评价" in trends
+    assert f"满意率为{told}所占比例" in report
+    assert rate_told in trends
+    assert rate_told in report
 
 
 def test_without_a_chart_the_table_stands_alone(

@@ -323,7 +323,7 @@ SITUATIONS = st.builds(
 HEARD = st.one_of(
     st.sampled_from([OPT_OUT, OPT_IN, AUTOMATIC, UNREADABLE, letter("A"), words("打错", mistaken=True)]),
     st.builds(level, st.integers(1, 5), st.sampled_from(["", "好"])),
-    st.builds(words, st.text(), pressure=st.booleans()),
+    st.builds(words, st.text(), pressure=st.booleans(), doubtful=st.booleans()),
 )
 
 
@@ -344,6 +344,9 @@ def test_whatever_comes_no_rule_is_broken(heard: Heard, situation: Situation) ->
         assert situation.match is Match.FOUND
         assert situation.invited is not None
         assert situation.invited.open_members
+    if heard.doubtful:
+        assert decision.answer is None
+        assert decision.queue is not None
     if heard.said in (Said.AUTOMATIC, Said.UNREADABLE):
         assert (decision.answer, decision.rate, decision.opt_out) == (None, None, False)
 
@@ -351,6 +354,33 @@ def test_whatever_comes_no_rule_is_broken(heard: Heard, situation: Situation) ->
 def test_an_automatic_reply_is_marked_and_answered_with_nothing() -> None:
     for invited in (ASKED, RATED, TALK):
         assert decide(AUTOMATIC, at(invited), RULES) == Decision(Outcome.AUTOMATIC)
+
+
+MAYBE = words("我正在忙，等会儿再选", doubtful=True)
+
+
+@pytest.mark.parametrize(
+    ("invited", "expected"),
+    [
+        (ASKED, UNCLEAR),
+        (replace(ASKED, clarified_at=START - HOUR), UNCLEAR),
+        (asked(S.EXPIRED, ended_at=LATELY), UNCLEAR),
+        (asked(S.EXPIRED, ended_at=LONG_AGO), queued(Q.TOO_LATE)),
+        (replace(RATED, ended_at=LONG_AGO), queued(Q.TOO_LATE)),
+        (RATED, replace(remarked(MAYBE.text or ""), queue=Q.UNCLEAR)),
+        (TALK, replace(remarked(MAYBE.text or ""), queue=Q.UNCLEAR)),
+    ],
+)
+def test_what_a_machine_may_have_written_is_seen_by_a_person_and_asked_nothing(
+    invited: Invited, expected: Decision
+) -> None:
+    """In a conversation it is no reason either: an absence notice meets our question."""
+    assert decide(MAYBE, at(invited), RULES) == expected
+
+
+def test_a_level_that_a_machine_may_have_written_counts_and_no_reason_is_asked() -> None:
+    assert decide(replace(level(2), doubtful=True), at(), RULES) == BAD
+    assert decide(replace(MAYBE, mistaken=True), at(TALK), RULES).outcome is Outcome.MISTAKEN
 
 
 def test_what_cannot_be_decoded_is_shown_to_supervisors() -> None:

@@ -109,7 +109,7 @@ def test_an_unrated_case_counts_as_basically_satisfied(record: Replying, default
     )
     pushed = record.one(outbox)
     assert (pushed.evaluation_id, pushed.state, pushed.not_before) == (evaluation.id, "waiting", now)
-    assert [(row.kind, row.subject_id, row.assess_number) for row in record.rows(feed)] == [("evaluation", subject, 1)]
+    assert [(row.kind, row.subject_id, row.assess_number) for row in record.rows(feed)] == [("default", subject, 1)]
     assert [(row.actor, row.action, row.subject_id) for row in record.rows(audit)] == [
         ("scheduler", "rating.defaulted", subject)
     ]
@@ -217,6 +217,31 @@ def test_it_waits_for_what_its_citizen_wrote_and_nobody_has_read(
     record.take(message, level(5))
     record.clock.turn(MINUTE)
     assert default() == Defaulted(skipped={"rated": 1})
+
+
+@pytest.mark.parametrize("number_kind", [None, "anonymous", "mobile"], ids=["stub", "anonymous", "another's"])
+@pytest.mark.parametrize("muted", [False, True])
+def test_it_waits_for_who_was_asked_about_it_too(
+    record: Replying, default: Callable[..., Defaulted], number_kind: str | None, muted: bool
+) -> None:
+    """The case of a call has no number, or another's: it is the caller who was asked, and who answers."""
+    gone = {f"number_{part}": None for part in ("sealed", "hash", "tail", "key_id")}
+    own = record.columns("13900000009") if number_kind == "mobile" else {"number_kind": number_kind, **gone}
+    subject = due_case(record, stub=number_kind is None, **own)
+    invitation = record.invite(record.call(), subject, kind="call", due_at=DEADLINE + DAY)
+    if muted:
+        record.change(invitations, invitation, muted=True, **gone)
+    due_case(record, 2)
+    over(record, -GRACE - MINUTE)
+    message = record.stored("1")
+    over(record)
+    assert default() == Defaulted(defaulted=1, waiting=1)
+    record.take(message, level(5))
+    record.clock.turn(MINUTE)
+    assert default() == Defaulted(skipped={"rated": 1})
+    [evaluation] = record.rows(evaluations, subject_id=subject)
+    assert (evaluation.origin, evaluation.assess_number) == ("citizen", 1)
+    assert record.one(ratings, channel="sms").late is False
 
 
 def test_those_that_wait_hold_up_nobody(record: Replying, default: Callable[..., Defaulted]) -> None:

@@ -34,6 +34,7 @@ from models.tables import (
     cases,
     codes,
     evaluations,
+    invitation_members,
     invitations,
     messages,
     metadata,
@@ -312,6 +313,61 @@ def test_a_provisional_case_gets_no_default_when_its_calendar_comes(person: Pers
     person.record.case("GD-2", HIM)
     person.forget()
     assert [row.default_reason for row in person.record.rows(cases)] == ["forgotten", None]
+
+
+@pytest.mark.parametrize("provisional", [False, True])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(None, id="that the call alone named"),
+        pytest.param("anonymous", id="posted without a phone"),
+    ],
+)
+def test_the_case_of_his_call_goes_with_it_though_it_has_no_number(
+    person: Person, kind: str | None, provisional: bool
+) -> None:
+    record, due = person.record, None if provisional else START + 7 * DAY
+    gone = {f"number_{part}": None for part in ("sealed", "hash", "tail", "key_id")}
+    subjects = {}
+    for name, raw in (("his", HIM), ("hers", HER)):
+        call = record.call(name, raw)
+        subjects[name] = record.case(
+            name, raw, title=TITLE, default_at=due, provisional=provisional, **{**gone, "number_kind": kind}
+        )
+        record.invite(call, subjects[name], kind="call", raw=raw, code=None)
+    other = record.case("other", HER, title=TITLE, default_at=due)  # hers, though he called about it
+    record.invite(record.call("for-her", HIM), other, kind="call", raw=HIM, code=None)
+    done = person.forget()
+    assert (done.calls, done.cases) == (2, 1)
+    case = record.one(cases, subject_id=subjects["his"])
+    assert (case.title, case.default_at, case.default_reason) == (None, None, "forgotten")
+    for left in (subjects["hers"], other):
+        case = record.one(cases, subject_id=left)
+        assert (case.title, case.default_at, case.default_reason) == (TITLE, due, None)
+
+
+def test_a_case_that_its_call_names_while_he_is_being_forgotten_goes_too(person: Person) -> None:
+    """A command of one group may come between two of these; what it adds is found before the call's number goes."""
+    record = person.record
+    invitation = record.invite(record.call("his", HIM), kind="call", raw=HIM, code=None)
+    assert person.group() == Forgotten(invitations=1)
+    gone: dict[str, Any] = {f"number_{part}": None for part in ("kind", "sealed", "hash", "tail", "key_id")}
+    subject = record.case("GD-1", stub=True, default_at=START + DAY, **gone)
+    record.write(insert(invitation_members).values(invitation_id=invitation, subject_id=subject))
+    person.forget()
+    assert record.one(cases).default_reason == "forgotten"
+
+
+def test_a_forgotten_case_gets_no_default_when_it_is_changed_or_completed(person: Person) -> None:
+    record = person.record
+    assert post(person).status == 201
+    record.case("GD-2", HIM, stub=True, posted_by=None, default_at=START + 7 * DAY)
+    person.forget()
+    desk = CaseDesk(person.door, record.keyring, person.clock, CASE_RULES)
+    changed = read_patch({"area_code": "622921"}, START, case_no="GD-1")
+    assert desk.patch("GD-1", None, changed, SYSTEM).result(WAIT).status == 200
+    assert post(person, case_no="GD-2").status == 201
+    assert [(row.default_at, row.default_reason) for row in record.rows(cases)] == [(None, "forgotten")] * 2
 
 
 def test_a_reply_that_nobody_has_read_is_read_by_nobody(person: Person) -> None:

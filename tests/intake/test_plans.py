@@ -338,6 +338,7 @@ def test_what_is_due_is_found_by_its_partial_index(heard: Heard, sweep: str, ind
         ("ix_messages_number", "defaults"),
         ("ix_invitation_members_subject_id", "defaults"),
         ("ix_codes_invitation_id", "reminders"),
+        ("ix_codes_invitation_id", "defaults"),
         ("ix_codes_invitation_id", "expiry"),
     ],
 )

@@ -363,6 +363,16 @@ def test_pressure_on_a_reply_of_a_stranger_counts_once_somebody_has_seen_it(work
     assert (working.message(message).queue, working.message(message).handled_as) == ("pressure", "assigned")
 
 
+def test_words_that_a_machine_may_have_written_are_the_reason_once_somebody_has_seen_them(working: Working) -> None:
+    record = working.record
+    invitation = record.invite(record.case())
+    record.reply(level(1))
+    heard = words("打电话总是提示您拨打的电话正忙", doubtful=True)
+    message = working.waits(heard)
+    assert working.assign(message, invitation, heard).outcome is Outcome.COMMENT
+    assert record.one(ratings).comment == heard.text
+
+
 def test_an_opt_out_beside_the_level_is_not_done_twice(working: Working) -> None:
     """退订 was heard when it came; who has come back since stays."""
     record = working.record

@@ -45,7 +45,8 @@ def test_it_serves_answers_and_says_what_happened() -> None:
     said = "\n".join(program.lines)
     assert "1 submits, 0 throttled, 1 receipts, 1 replies, 2 acknowledged" in said
     assert "0 deliveries were not acknowledged, 0 violations" in said
-    assert not re.search(r"1380|请|secret", said)
+    without_times = re.sub(r"\d\S+Z ", "", said)
+    assert not re.search(r"1380|请|secret", without_times)
 
 
 @pytest.mark.parametrize(

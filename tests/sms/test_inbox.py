@@ -335,7 +335,7 @@ async def test_what_is_remembered_is_bounded(bench: Bench, monkeypatch: pytest.M
 
 # ── long messages and codings ─────────────────────────────────────────────────────────────────────────────────────────
 
-LONG = "5，" + "小区停水三天没有人管" * 20
+LONG = "5，" + "，".join(["小区停水没有人管"] * 24)
 
 
 @pytest.mark.parametrize("split", [Split.UDH8, Split.UDH16, Split.SAR])
@@ -634,6 +634,15 @@ HEARD: list[tuple[str, Said, int | None, str]] = [
     ("还行", Said.UNCLEAR, None, ""),
     ("", Said.UNCLEAR, None, ""),
     ("【自动回复】我正在开会，稍后回复您", Said.AUTOMATIC, None, ""),
+    ("id:7 stat:DELIVRD err:000", Said.AUTOMATIC, None, ""),
+    ("不满意，说会尽快与您联系，到现在没人联系", Said.RATING, 2, "说会尽快与您联系，到现在没人联系"),
+    ("非常满意，我正在开会", Said.RATING, 5, "我正在开会"),
+    ("1，不方便接听", Said.UNCLEAR, None, ""),
+    ("[自动回复]1", Said.UNCLEAR, None, ""),
+    ("打电话总是提示您拨打的电话正忙", Said.UNCLEAR, None, ""),
+    ("不要再发短信了，我正在开会", Said.OPT_OUT, None, ""),
+    ("退订，我正在忙", Said.OPT_OUT, None, ""),
+    ("退订，尊敬的客户", Said.OPT_OUT, None, ""),
 ]
 
 
@@ -642,6 +651,64 @@ def test_what_is_heard(text: str, said: Said, satisfaction: int | None, comment:
     heard = hear(text, KEYS)
     assert (heard.said, heard.satisfaction, heard.comment) == (said, satisfaction, comment)
     assert (heard.text, heard.key_map) == (text, KEYS.version)
+
+
+@pytest.mark.parametrize(
+    ("text", "doubtful"),
+    [
+        ("1，不方便接听", True),
+        ("不满意，我正在开会", True),
+        ("[自动回复]1", True),
+        ("退订，我正在忙", False),
+        ("还行", False),
+        ("5，没人管", False),
+    ],
+)
+def test_what_a_machine_may_have_written_is_marked(text: str, doubtful: bool) -> None:
+    assert hear(text, KEYS).doubtful is doubtful
+    assert hear(f"{text}，〈缺第2段〉", KEYS, incomplete=True).doubtful is doubtful
+
+
+def test_a_phone_s_acknowledgement_is_not_answered_and_a_citizen_s_words_in_it_are_read() -> None:
+    assert hear("", KEYS, acknowledgement=True).said is Said.AUTOMATIC
+    assert hear("", KEYS).said is Said.UNCLEAR
+    words, rating, out = (hear(text, KEYS, acknowledgement=True) for text in ("还行", "5，没人管", "TD"))
+    assert (words.said, words.doubtful) == (Said.UNCLEAR, True)
+    assert (rating.said, rating.satisfaction) == (Said.RATING, 1)
+    assert out.said is Said.OPT_OUT
+
+
+@pytest.mark.parametrize(("esm_class", "outcome"), [(0x00, Outcome.UNCLEAR), (0x10, Outcome.UNCLEAR)])
+@on_reactor
+async def test_an_unclear_message_is_asked_about(
+    bench: Bench, record: Replying, esm_class: int, outcome: Outcome
+) -> None:
+    record.invite(record.case())
+    bench.take("还行", esm_class=esm_class)
+    assert await bench.read(1) == [outcome]
+    assert len(record.rows(messages, kind="clarification")) == 1
+
+
+@pytest.mark.parametrize(
+    ("esm_class", "text", "outcome", "queue"),
+    [
+        (0x08, "还行", Outcome.UNCLEAR, "unclear"),
+        (0x18, "还行", Outcome.UNCLEAR, "unclear"),
+        (0x08, "", Outcome.AUTOMATIC, None),
+        (0x00, "打电话总是提示您拨打的电话正忙", Outcome.UNCLEAR, "unclear"),
+        (0x00, "id:7 stat:DELIVRD err:000", Outcome.AUTOMATIC, None),
+        (0x00, "我正在开会，稍后回复您", Outcome.AUTOMATIC, None),
+    ],
+)
+@on_reactor
+async def test_what_a_machine_may_have_written_is_not_answered(
+    bench: Bench, record: Replying, esm_class: int, text: str, outcome: Outcome, queue: str | None
+) -> None:
+    record.invite(record.case())
+    bench.take(text, esm_class=esm_class)
+    assert await bench.read(1) == [outcome]
+    assert record.one(messages, direction="in").queue == queue
+    assert record.rows(messages, kind="clarification") == []
 
 
 def test_letters_mistakes_and_pressure_are_heard() -> None:

@@ -1,9 +1,10 @@
 /* The live board. Without this script the page says how old it is and loads itself anew each half minute.
  *
  * Each update holds parts of the page by name and lines of bad ratings by id; what is told twice is shown once, and a
- * line whose rating no longer counts, or belongs to others since, goes. A hidden tab closes its stream and goes on from
- * where it was. What belongs to
- * a person (the form's secret) is put in here.
+ * line whose rating no longer counts, or belongs to others since, goes. Only a rating that has just come is new and
+ * heard; one that is told again changes its line, and one that the page would not begin with (`kept`) is changed where it
+ * stands. A hidden tab closes its stream and goes on from where it was. What belongs to a person (the form's secret) is
+ * put in here.
  */
 "use strict";
 
@@ -38,6 +39,7 @@
       tell("live");
       const told = JSON.parse(event.data);
       for (const [name, html] of Object.entries(told.parts)) replacePart(name, html);
+      if (told.whole) keepOnly(new Set(told.lines.map((line) => `r-${line.id}`)));
       told.lines.sort((one, other) => one.at - other.at).forEach(putLine);
       told.gone.forEach((id) => document.getElementById(`r-${id}`)?.remove());
       none.hidden = list.children.length > 0;
@@ -102,6 +104,10 @@
     if (focused) [...part.querySelectorAll("a")].find((one) => one.getAttribute("href") === focused)?.focus();
   }
 
+  function keepOnly(ids) {
+    for (const one of [...list.children]) if (!ids.has(one.id)) one.remove();
+  }
+
   function putLine(line) {
     const there = document.getElementById(`r-${line.id}`);
     const made = mine(line.html).firstElementChild;
@@ -114,11 +120,12 @@
       if (focused && field) field.focus();
       return;
     }
+    if (line.kept) return;
     const after = [...list.children].find((one) => Number(one.dataset.at) <= line.at);
     if (!after && list.children.length >= most) return; // older than all that is shown
     list.insertBefore(made, after ?? null);
     while (list.children.length > most) list.lastElementChild.remove();
-    if (!line.seen) {
+    if (line.new && !line.seen) {
       made.classList.add("is-new");
       alarm();
     }

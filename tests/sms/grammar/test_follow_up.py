@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from models.terms import Satisfaction
-from sms.grammar import FollowUp, FollowUpKind, Outcome, is_automatic, read, read_follow_up
+from sms.grammar import FollowUp, FollowUpKind, Machine, Outcome, machine, read, read_follow_up
 from tests.sms.grammar.replies import DEFAULT, REPLIES
 
 BAD = Satisfaction.VERY_DISSATISFIED
@@ -55,12 +55,14 @@ def test_only_the_options_that_were_offered_are_letters() -> None:
 
 
 def test_machines_of_the_table_are_machines() -> None:
-    missed = [case.text for case in REPLIES if case.section == "Machines" and not is_automatic(case.text)]
-    assert missed == []
+    machines = {case.text: machine(case.text) for case in REPLIES if case.section == "Machines"}
+    with_a_level = {"[自动回复]1", "自动回复：满意"}
+    assert {text for text, verdict in machines.items() if verdict is not Machine.YES} == with_a_level
+    assert {machines[text] for text in with_a_level} == {Machine.DOUBTFUL}
 
 
 def test_people_of_the_table_are_no_machines() -> None:
-    taken = [case.text for case in REPLIES if case.section != "Machines" and is_automatic(case.text)]
+    taken = [case.text for case in REPLIES if case.section != "Machines" and machine(case.text) is not Machine.NO]
     quoted = {"退订回T", "回T退订，满意", "拒收请回R", "拒收请回复R", "回复R退订", "回复TD退订", "验证码1234"}
     assert set(taken) <= quoted
 
@@ -77,10 +79,55 @@ def test_people_of_the_table_are_no_machines() -> None:
         "话费多扣了",
         "【满意】",
         "1",
+        "打了三次都是自动回复",
     ],
 )
 def test_what_a_citizen_may_write_is_not_automatic(text: str) -> None:
-    assert not is_automatic(text)
+    assert machine(text) is Machine.NO
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "您好，我正在开会，稍后给您回电话。",
+        "您好！我正在驾车，暂时无法接听您的电话，有事请联系13800000000，0930-6210000",
+        "抱歉，我现在不方便接听电话，有事请发短信。",
+        "对不起，您呼叫的用户正在通话中，请稍后再拨",
+        "[驾驶模式自动回复]我正在驾驶中，稍后回复您",
+        "您好！我正在驾车，暂时无法接听您的电话，我会尽快回复您。[自动回复]",
+        "尊敬的客户，您的积分即将到期，积分兑换请登录",
+        "id:0007 stat:DELIVRD err:000",
+    ],
+)
+def test_what_holds_nothing_but_a_machine_s_words_is_automatic(text: str) -> None:
+    assert machine(text) is Machine.YES
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "我正在忙，等会儿再选",
+        "请尽快联系我，我正在开会",
+        "说会尽快与您联系，到现在没人联系",
+        "打电话总是提示您拨打的电话正忙",
+        "物业天天发请及时缴费，不解决漏水",
+        "他们会议中说好的没兑现",
+        "温馨提示你们一下，路灯还没修",
+        "【自动回复】客服只会这个",
+        "尊敬的客户，您的投诉没人管",
+        "验证码1234老是收到，烦死了",
+        "【自动回复】他们让我选满意",
+        "自动回复：5",
+        "TD，不方便接电话",
+        "回复1显示指令错误",
+        "退订回T是什么意思",
+        "我回了5，提示指令错误",
+        "【自动回复】😡",
+    ],
+)
+def test_what_either_may_have_written_is_doubtful(text: str) -> None:
+    assert machine(text) is Machine.DOUBTFUL
+    assert read(text, DEFAULT).outcome is not Outcome.RATING
 
 
 @pytest.mark.parametrize("level", ["1", "满意", "⭐⭐⭐⭐⭐"])

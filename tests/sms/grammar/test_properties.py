@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from models.terms import Satisfaction
-from sms.grammar import Outcome, is_automatic, read, read_follow_up
+from sms.grammar import Machine, Outcome, is_automatic, machine, read, read_follow_up
+from sms.grammar.beside import Said, said
 from sms.grammar.fold import fold
-from sms.grammar.words import Doubt, words
+from sms.grammar.source import read_toml
+from sms.grammar.words import Doubt, Part, words
 from tests.sms.grammar.replies import DEFAULT, REPLIES
 
 _SIGNS = "0123456789⭐" + "".join(words().numerals) + "".join(words().levels)
@@ -32,8 +34,7 @@ PIECES = st.lists(
         [
             *words().levels,
             *(entry for entries in words().doubts.values() for entry in entries[:12]),
-            *words().praise[:20],
-            *words().complaint[:20],
+            *list(words().parts)[::25],
             *(case.text for case in REPLIES[::7]),
             *"0123456789,，。. 、:：=-+/~\n“”()【】[]⭐👍",
         ]
@@ -54,8 +55,7 @@ def test_a_text_without_a_sign_of_a_level_gives_none(text: str) -> None:
             [
                 entry
                 for entry in [
-                    *words().praise,
-                    *words().complaint,
+                    *words().parts,
                     *words().alone,
                     *words().topics,
                     "，",
@@ -129,6 +129,86 @@ def test_pressure_is_flagged(pattern: str) -> None:
     assert not read("1", DEFAULT).pressure
 
 
+# ── text beside a level ───────────────────────────────────────────────────────────────────────────────────────────────
+
+_KNOWN = {character for word in (*words().parts, *words().signs, *words().asides) for character in word}
+_STRANGE = [
+    chr(code) for code in range(0x4E00, 0x9FA6) if chr(code) not in _KNOWN and fold(chr(code)).text == chr(code)
+]
+
+
+@given(
+    st.sampled_from("12345"),
+    st.sampled_from(_STRANGE),
+    st.lists(st.sampled_from(sorted(words().parts)), max_size=4).map("".join),
+    st.lists(st.sampled_from(sorted(words().parts)), max_size=4).map("".join),
+    st.sampled_from(["，", "。", " ", "！", "："]),
+)
+def test_one_character_that_no_list_holds_leaves_a_digit_unclear(
+    digit: str, strange: str, before: str, after: str, between: str
+) -> None:
+    assert read(f"{digit}{between}{before}{strange}{after}", DEFAULT).satisfaction is None
+
+
+@given(st.sampled_from("12345"), st.text(_STRANGE, min_size=1, max_size=30))
+def test_text_of_characters_outside_the_lists_leaves_a_digit_unclear(digit: str, text: str) -> None:
+    assert read(f"{digit}，{text}", DEFAULT).satisfaction is None
+    assert read(f"{text}，{digit}", DEFAULT).satisfaction is None
+
+
+@pytest.mark.parametrize("entry", sorted(entry for entry in words().parts if len(entry) == 1))
+def test_one_character_alone_speaks_for_no_level(entry: str) -> None:
+    found = said(entry)
+    assert found in {Said(), Said(aside=True)}
+
+
+def _of(*parts: Part) -> list[str]:
+    return sorted(word for word, found in words().parts.items() if found & set(parts))
+
+
+@pytest.mark.parametrize(
+    "negator", ["没有", "没", "不", "从不", "从没", "再也没有", "毫不", "不会", "绝不", "不再", "没再", "无"]
+)
+def test_an_accusation_taken_back_is_none(negator: str) -> None:
+    read_anyway = [
+        text
+        for word in _of(Part.ACCUSATION, Part.FINAL, Part.MILD)
+        if negator + word not in words().parts
+        and (text := f"5，{negator}{word}")
+        and read(text, DEFAULT).satisfaction is not None
+    ]
+    assert read_anyway == []
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["说", "他们说", "显示", "回复说", "请", "把路", "给我", "要", "快", "赶紧", "假装", "不", "没", "能不能", "希望"],
+)
+def test_praise_that_is_reported_wished_for_or_denied_is_none(before: str) -> None:
+    read_anyway = [
+        text
+        for word in _of(Part.PRAISE, Part.QUALITY, Part.DONE)
+        if before + word not in words().parts
+        and (text := f"1，{before}{word}")
+        and read(text, DEFAULT).satisfaction is not None
+    ]
+    assert read_anyway == []
+
+
+@pytest.mark.parametrize(
+    "after", ["点", "一点", "些", "一些", "再说", "才行", "就好", "有什么用", "又坏", "行不", "个屁"]
+)
+def test_praise_that_goes_on_is_none(after: str) -> None:
+    read_anyway = [
+        text
+        for word in _of(Part.PRAISE, Part.QUALITY, Part.DONE)
+        if word + after not in words().parts
+        and (text := f"1，{word}{after}")
+        and read(text, DEFAULT).satisfaction is not None
+    ]
+    assert read_anyway == []
+
+
 # ── any text ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -158,6 +238,32 @@ def test_folding_twice_is_folding_once_and_changes_no_reading(text: str) -> None
 def test_full_width_changes_no_reading(text: str) -> None:
     wide = "".join(chr(ord(sign) + 0xFEE0) if "!" <= sign <= "~" else sign for sign in text)
     assert read(wide, DEFAULT).satisfaction == read(text, DEFAULT).satisfaction
+
+
+_MACHINES = st.sampled_from(
+    [*read_toml("automatic")["notices"], *read_toml("automatic")["marks"], *read_toml("automatic")["phrases"]]
+)
+_OF_A_PERSON = st.sampled_from(
+    [
+        *(word for satisfaction in Satisfaction for word in read_toml("levels")[satisfaction.name.lower()]),
+        *"12345",
+        *read_toml("beside")["accusations"],
+        *read_toml("automatic")["people"],
+        *read_toml("doubts")["pressure"],
+        *read_toml("doubts")["irony"],
+    ]
+)
+
+
+@given(_MACHINES, _OF_A_PERSON, st.sampled_from(["，", "。", "\n", " ！"]), st.booleans())
+def test_no_machine_is_seen_where_a_person_speaks_too(notice: str, person: str, stop: str, before: bool) -> None:
+    text = f"{person}{stop}{notice}" if before else f"{notice}{stop}{person}"
+    assert machine(text) is not Machine.YES
+
+
+@given(_MACHINES, st.sampled_from(["退订", "不要再发短信了", "别再发了"]), st.booleans())
+def test_an_opt_out_beside_a_machine_s_words_opts_out(notice: str, out: str, before: bool) -> None:
+    assert read(f"{out}，{notice}" if before else f"{notice}，{out}", DEFAULT).outcome is Outcome.OPT_OUT
 
 
 # ── bounds ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -193,6 +299,10 @@ HEAVY = {
     "faces": "[微笑]",
     "ligatures": "㍿",
     "swelling ligatures": "\ufdfa",
+    "praise beside a digit": "1，态度很好，",
+    "many ways to lay out": "5，好好好好好好好好好好好好好好好好好好好好，",
+    "accusations": "5，一直没解决问题，",
+    "signs": "5，没人管，路灯坏了三个月物业叫不动，",
     "negated praise": "不满意很好",
     "praise wished for": "希望满意",
     "opt-out letters": "td",
@@ -205,6 +315,9 @@ HEAVY = {
     "colons": "1:",
     "combining marks": "5\u0338",
     "surrogates": "\ud800",
+    "absence": "我正在开会，稍后",
+    "half a receipt": "id:stat:",
+    "nearly a telephone number": "我正在忙1380000000，",
     "random": _random(1),
     "more random": _random(2),
 }
@@ -214,14 +327,15 @@ HEAVY = {
 def test_1000_characters_of_anything_in_5_milliseconds(kind: str) -> None:
     text = (HEAVY[kind] * 1000)[:1000]
     assert len(text) == 1000
-    read(text, DEFAULT)
+    for reads in (lambda: read(text, DEFAULT), lambda: machine(text)):
+        reads()
+        assert min(_seconds(reads) for _ in range(9)) < _LIMIT
 
-    def seconds() -> float:
-        before = time.thread_time()
-        read(text, DEFAULT)
-        return time.thread_time() - before
 
-    assert min(seconds() for _ in range(9)) < _LIMIT
+def _seconds(reads: Callable[[], object]) -> float:
+    before = time.thread_time()
+    reads()
+    return time.thread_time() - before
 
 
 @pytest.mark.parametrize("kind", HEAVY)
