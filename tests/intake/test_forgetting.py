@@ -320,9 +320,8 @@ def test_the_case_of_his_call_goes_with_it_though_it_has_no_number(
     subjects = {}
     for name, raw in (("his", HIM), ("hers", HER)):
         call = record.call(name, raw)
-        subjects[name] = record.case(
-            name, raw, title=TITLE, default_at=due, provisional=provisional, **{**gone, "number_kind": kind}
-        )
+        more: dict[str, Any] = {**gone, "number_kind": kind, "default_at": due, "provisional": provisional}
+        subjects[name] = record.case(name, raw, title=TITLE, **more)
         record.invite(call, subjects[name], kind="call", raw=raw, code=None)
     other = record.case("other", HER, title=TITLE, default_at=due)  # hers, though he called about it
     record.invite(record.call("for-her", HIM), other, kind="call", raw=HIM, code=None)
@@ -340,7 +339,7 @@ def test_a_case_that_its_call_names_while_he_is_being_forgotten_goes_too(person:
     record = person.record
     invitation = record.invite(record.call("his", HIM), kind="call", raw=HIM, code=None)
     assert person.group() == Forgotten(invitations=1)
-    gone = {f"number_{part}": None for part in ("kind", "sealed", "hash", "tail", "key_id")}
+    gone: dict[str, Any] = {f"number_{part}": None for part in ("kind", "sealed", "hash", "tail", "key_id")}
     subject = record.case("GD-1", stub=True, default_at=START + DAY, **gone)
     record.write(insert(invitation_members).values(invitation_id=invitation, subject_id=subject))
     person.forget()
