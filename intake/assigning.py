@@ -82,9 +82,6 @@ class _Assigned(Wave):
     def _match(self, command: TakeReply, row: Any, given: Mapping[bytes, Sequence[Given]]) -> tuple[Match, str | None]:
         return Match.FOUND, self._chosen
 
-    def _late_since(self, replies: Sequence[tuple[TakeReply, Any]]) -> datetime:
-        return replies[0][1].created_at  # type: ignore[no-any-return]
-
     def _situation(self, command: TakeReply, row: Any, match: tuple[Match, str | None]) -> Situation:
         situation = super()._situation(command, row, match)
         invited = situation.invited
@@ -234,7 +231,7 @@ class AskByHand:
             return Done(identity, Did.REFUSED, why=Refusal.SUPERVISORS_ALONE)
         known = None
         if _may_see(unit, self.invitation_id, self.person):
-            known = load_invitations(unit, {self.invitation_id}, self.now, self.late_window).get(self.invitation_id)
+            known = load_invitations(unit, {self.invitation_id: self.now}, self.late_window).get(self.invitation_id)
         if known is None:
             return Done(identity, Did.REFUSED, why=Refusal.UNKNOWN_INVITATION)
         asked = self._queue(unit, known)
@@ -288,6 +285,8 @@ class AskByHand:
         invited = known.invited()
         if invited.state is InvitationState.WITHDRAWN or (invited.withdrawn and invited.standing is None):
             return Refusal.WITHDRAWN
+        if invited.state is not InvitationState.RATED and not invited.open_members and invited.standing is None:
+            return Refusal.TOO_LATE
         if invited.state is InvitationState.RATED or not invited.open_members:
             return Refusal.RATED
         if invited.state not in _ANSWERABLE:

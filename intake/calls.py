@@ -77,7 +77,7 @@ class RateCall:
         case = record.case(told)
         verdict = None
         if case is not None:
-            verdict = CaseVerdict.WITHDRAWN if case.withdrawn else case_verdict(case.effective)
+            verdict = _verdict(case, told)
             if not verdict.takes_rating:
                 case = None
         asking = call.asking
@@ -86,7 +86,8 @@ class RateCall:
         if case is not None and case.asking is not asking and may_move(case.asking):
             record.join_case(told, case, asking)
             case = record.known_cases[told.facts.case_no or ""]
-        record.rating(told, self.satisfaction, self.raw_input, asking.id, call)
+        late = verdict is CaseVerdict.AFTER_DEFAULT
+        record.rating(told, self.satisfaction, self.raw_input, asking.id, call, late=late)
         keys = [self._rate_call(record, call)]
         record.rated_by_voice(told, asking, call, own=True)
         pushed = []
@@ -94,7 +95,7 @@ class RateCall:
             keys.append(self._rate_case(record, case))
             pushed.append(keys[-1])
             if case.asking is not None:
-                record.rated_by_voice(told, case.asking, call, own=case.asking is asking)
+                record.rated_by_voice(told, case.asking, call, own=case.asking is asking, case=case)
         if pushes_call(told.rules.push_calls, case_carries_it=bool(pushed)):
             pushed.append(keys[0])
         for key in pushed:
@@ -212,6 +213,12 @@ class EndCall:
             if skipped:
                 record.end(told, asking, InvitationState.EXPIRED, "skipped")
         return asking.state is InvitationState.WAITING
+
+
+def _verdict(case: KnownCase, told: Told) -> CaseVerdict:
+    if case.withdrawn:
+        return CaseVerdict.WITHDRAWN
+    return case_verdict(case.effective, told.now, told.rules.late_window)
 
 
 def may_move(asking: Asking | None) -> bool:

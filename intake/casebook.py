@@ -110,7 +110,8 @@ class NumberRow(NamedTuple):
 
 @dataclass(slots=True)
 class KnownInvitation:
-    """`members`: how many there are, `open_members`: of them neither rated nor withdrawn, `calls`: of them calls.
+    """`members`: how many there are, `open_members`: of them neither rated nor withdrawn, `defaulted`: with a default
+    alone, `calls`: calls.
 
     `call_until`: until when an SMS about its call alone may be sent.
     """
@@ -128,6 +129,7 @@ class KnownInvitation:
     asked_by_sms: bool = False
     members: int = 0
     open_members: int = 0
+    defaulted: int = 0
     calls: int = 0
     call_until: datetime | None = None
     new: bool = False
@@ -486,6 +488,7 @@ class CaseBook:
         for identity, count in count_members(self.unit, every["ids"]).items():
             known = self.invitations[identity]
             known.members, known.open_members, known.calls = count.all, count.open, count.calls
+            known.defaulted = count.defaulted
         for row in self.unit.execute(_SELECT_HANDED, every):
             self.invitations[row.invitation_id].asked_by_sms = True
         told = {row.invitation_id: row for row in self.unit.execute(_SELECT_TOLD, every)}
@@ -636,6 +639,7 @@ class CaseBook:
         self.leave(case)
         invitation.members += 1
         invitation.open_members += case.evaluated is None
+        invitation.defaulted += case.evaluated is Origin.DEFAULT
         case.invitation = invitation
         self._joins.append((invitation.id, case.subject_id))
         self.remind(case)
@@ -653,6 +657,7 @@ class CaseBook:
             return
         known.members -= 1
         known.open_members -= case.evaluated is None and case.withdrawn_at is None
+        known.defaulted -= case.evaluated is Origin.DEFAULT and case.withdrawn_at is None
         if (known.id, case.subject_id) in self._joins:
             self._joins.remove((known.id, case.subject_id))
         else:
@@ -670,6 +675,14 @@ class CaseBook:
         self._endings.append(Ending(invitation.id, state, reason, now))
         invitation.state, invitation.reason, invitation.due_at = state, reason, None
         self.close_group(invitation)
+
+    def end_without(self, invitation: KnownInvitation, why: str, now: datetime) -> None:
+        """Nobody whom it asks about is left. Where a default stands it is `defaulted`, as if that had come last: a
+        rating may still take its place."""
+        if invitation.defaulted > 0:
+            self.end(invitation, InvitationState.DEFAULTED, None, now)
+        else:
+            self.end(invitation, InvitationState.WITHDRAWN, why, now)
 
     def close_group(self, invitation: KnownInvitation) -> None:
         """Its batch or theme may be asked by another from here on."""

@@ -428,7 +428,7 @@ class PatchCase:
             if moved or regrouped or reclosed or (rewritten and alone):
                 book.leave(case)
                 if alone and is_open(known.state):
-                    book.end(known, InvitationState.WITHDRAWN, "changed", now)
+                    book.end_without(known, "changed", now)
                 elif moved:  # who is left there are calls: of its cases nobody has the new phone
                     book.close_group(known)
                 if regrouped:
@@ -476,7 +476,9 @@ class WithdrawCase:
             if known is not None and case.evaluated is None:
                 known.open_members -= 1
                 if known.open_members == 0 and is_open(known.state):
-                    book.end(known, InvitationState.WITHDRAWN, "withdrawn", self.now)
+                    book.end_without(known, "withdrawn", self.now)
+            elif known is not None and case.evaluated is Origin.DEFAULT:
+                known.defaulted -= 1
             case.withdrawn_at, case.deadline, case.provisional, case.changed = self.now, None, False, True
             case.default_at = None
             if case.evaluated is None and case.default_reason is None:

@@ -168,7 +168,8 @@ class Standing:
 class Invited:
     """An invitation as far as a reply to it is concerned.
 
-    `open_members`: some subject would take a rating; `withdrawn`: all of them were withdrawn.
+    `open_members`: some subject would take a rating; `withdrawn`: all of them were withdrawn. Neither, and no rating
+    that stands: defaults alone, and too old to give way.
     """
 
     state: InvitationState
@@ -316,6 +317,8 @@ def _rest(heard: Heard, situation: Situation, rules: ReplyRules) -> Decision:
     invited = situation.invited
     if invited.state is InvitationState.WITHDRAWN or (invited.withdrawn and invited.standing is None):
         return Decision(Outcome.QUEUED, QueueReason.WITHDRAWN)
+    if not invited.open_members and invited.standing is None:
+        return Decision(Outcome.QUEUED, QueueReason.TOO_LATE)
     rated = invited.standing is not None and not invited.open_members
     talking = _asked_within(invited, situation.at, rules.conversation)
     doubtful = heard.doubtful and heard.satisfaction is None and not heard.mistaken

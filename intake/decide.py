@@ -6,7 +6,7 @@ Nothing here reads or writes; `calls` loads the facts and stores what is decided
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from intake.asking import OptOut, impossible_reason
@@ -56,6 +56,7 @@ class CaseVerdict(StrEnum):
     FIRST = "first"
     AFTER_DEFAULT = "after_default"
     ALREADY_RATED = "already_rated"
+    TOO_LATE = "too_late"
     WITHDRAWN = "withdrawn"
 
     @property
@@ -70,15 +71,18 @@ class CaseVerdict(StrEnum):
 
 _VERDICT_DETAILS = {
     CaseVerdict.ALREADY_RATED: "case already rated",
+    CaseVerdict.TOO_LATE: "too late for the case",
     CaseVerdict.WITHDRAWN: "case withdrawn",
 }
 
 
-def case_verdict(effective: Effective | None) -> CaseVerdict:
-    """一事一评: a real rating replaces nothing but a default."""
+def case_verdict(effective: Effective | None, now: datetime, late_window: timedelta) -> CaseVerdict:
+    """一事一评: a real rating replaces nothing but a default, inside the late window after it."""
     if effective is None:
         return CaseVerdict.FIRST
-    return CaseVerdict.AFTER_DEFAULT if effective.origin is Origin.DEFAULT else CaseVerdict.ALREADY_RATED
+    if effective.origin is not Origin.DEFAULT:
+        return CaseVerdict.ALREADY_RATED
+    return CaseVerdict.AFTER_DEFAULT if now - effective.created_at <= late_window else CaseVerdict.TOO_LATE
 
 
 def pushes_call(policy: PushCalls, *, case_carries_it: bool) -> bool:

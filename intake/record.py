@@ -115,6 +115,7 @@ class Rules:
     boot: str
     max_age: timedelta = timedelta(hours=24)
     reminder_after: timedelta = timedelta(hours=24)
+    late_window: timedelta = timedelta(days=30)
     deadlines: DeadlineRules = field(default_factory=DeadlineRules)
 
     @property
@@ -183,7 +184,8 @@ class Told:
 class Asking:
     """An invitation that asks about a call or a case of the group.
 
-    `open_members`: subjects of it that are neither rated nor withdrawn; `calls`: how many of its members are calls.
+    `open_members`: subjects of it that are neither rated nor withdrawn; `defaulted`: that have a default alone;
+    `calls`: how many of its members are calls.
     `asked`: what it counts for since it was first asked, at `first_asked_at` and `asked_by`; `responded`: it has a
     real rating.
     """
@@ -193,11 +195,19 @@ class Asking:
     state: InvitationState
     created_at: datetime
     open_members: int = 0
+    defaulted: int = 0
     calls: int = 0
     asked: Whose | None = None
     first_asked_at: datetime | None = None
     asked_by: str | None = None
     responded: bool = False
+
+    def add(self, case: KnownCase | None, count: int) -> None:
+        """A member comes (1), or goes or is rated (-1). `case` None: a call, which is never defaulted."""
+        if case is None or case.effective is None:
+            self.open_members += count
+        elif case.effective.origin is Origin.DEFAULT:
+            self.defaulted += count
 
 
 @dataclass(frozen=True, slots=True)
@@ -531,7 +541,7 @@ class Record:
             )
         for identity, members in count_members(self.unit, wanted).items():
             asking = self._askings[identity]
-            asking.open_members, asking.calls = members.open, members.calls
+            asking.open_members, asking.defaulted, asking.calls = members.open, members.defaulted, members.calls
 
     def opt_outs(self, hashes: set[bytes]) -> dict[bytes, OptOut]:
         """Whose word it is that a number gets no SMS; the carrier's comes first, for nobody here can take it back."""
@@ -751,9 +761,9 @@ class Record:
         self.tell_case(told, case)
         if case.asking is not None:
             self.left.append((case.asking.id, case.subject_id))
-            case.asking.open_members -= 1
+            case.asking.add(case, -1)
         self.inserts[_MEMBERS].append((asking.id, case.subject_id))
-        asking.open_members += 1
+        asking.add(case, 1)
         self.reminds.append((asking, told.ended_at + told.rules.reminder_after))
         assert told.facts.case_no is not None
         self.known_cases[told.facts.case_no] = replace(self.known_cases[told.facts.case_no], asking=asking)
@@ -786,13 +796,17 @@ class Record:
                 )
         return True
 
-    def rated_by_voice(self, told: Told, asking: Asking, call: KnownCall, *, own: bool) -> None:
-        """A member was rated in a call. With the last one the invitation is rated, and nothing more is sent.
+    def rated_by_voice(
+        self, told: Told, asking: Asking, call: KnownCall, *, own: bool, case: KnownCase | None = None
+    ) -> None:
+        """A member was rated in a call. With the last one the invitation is rated, and nothing more is sent. Where a
+        default stands for another case it is `defaulted`, as if that had come last: its citizen may still rate.
 
         Args:
             own: the call was asked about by this invitation, so it was put in the call.
+            case: which member, as it was before; None: the call.
         """
-        asking.open_members -= 1
+        asking.add(case, -1)
         if asking.state is InvitationState.RATED:
             return
         if not own and not is_open(asking.state):  # it ended before, and nobody was asked by it again
@@ -800,6 +814,11 @@ class Record:
         if asking.open_members > 0:
             if self._responded(asking):
                 self.responded.append((asking.id, told.now))
+            return
+        if asking.defaulted > 0 and not own:
+            if self._responded(asking):
+                self.responded.append((asking.id, told.now))
+            self.end(told, asking, InvitationState.DEFAULTED, None)
             return
         asking.state = InvitationState.RATED
         values: tuple[Any, ...] = (None, None, *UNTOLD)
@@ -809,14 +828,22 @@ class Record:
         self._responded(asking)
         self.rated.append((asking.id, *values, told.now))
 
-    def end(self, told: Told, asking: Asking, state: InvitationState, reason: str) -> None:
+    def end(self, told: Told, asking: Asking, state: InvitationState, reason: str | None) -> None:
         """Nothing more is sent."""
         asking.state = state
         self.endings.append(Ending(asking.id, state, reason, told.now))
 
     def rating(
-        self, told: Told, satisfaction: Satisfaction, raw_input: str, invitation_id: str, call: KnownCall
+        self,
+        told: Told,
+        satisfaction: Satisfaction,
+        raw_input: str,
+        invitation_id: str,
+        call: KnownCall,
+        *,
+        late: bool,
     ) -> None:
+        """`late`: it takes the place of its case's default."""
         self.inserts[_RATINGS].append(
             (
                 told.ids.rating,
@@ -831,7 +858,7 @@ class Record:
                 None,
                 None,
                 told.now,
-                False,
+                late,
                 told.now,
             )
         )

@@ -9,7 +9,7 @@ Rules kept here:
 3. The digits of a reply were read by some key map. Where the invitation that it turns out to mean was asked with
    another, nothing happens and the reader is told to read it again by that one.
 4. A rating by SMS is an evaluation of every member of the invitation that has none, and the next of one that has only a
-   default. Nothing here changes a level.
+   default, made inside the late window before. Nothing here changes a level.
 """
 
 from __future__ import annotations
@@ -195,12 +195,11 @@ class Wave:
         hashes = {row.number_hash for _, row in replies if row.number_hash is not None}
         given = self._given = load_given(unit, hashes)
         matches = [self._match(command, row, given) for command, row in replies]
-        self._invitations = load_invitations(
-            unit,
-            {identity for _, identity in matches if identity is not None},
-            self._late_since(replies),
-            replies[0][0].rules.replies.late_window,
-        )
+        came: dict[str, datetime] = {}
+        for (_, row), (_, identity) in zip(replies, matches, strict=True):
+            if identity is not None:
+                came[identity] = min(row.created_at, came.get(identity, row.created_at))
+        self._invitations = load_invitations(unit, came, replies[0][0].rules.replies.late_window)
         self._opt_outs: dict[tuple[bytes, str], datetime | None] = {
             (row.number_hash, row.origin): row.ended_at
             for row in (unit.execute(_OPT_OUTS, {"hashes": list(hashes)}) if hashes else ())
@@ -228,10 +227,6 @@ class Wave:
             command.rules.replies.late_window,
             bare_link=command.bare_link and row.code is not None,
         )
-
-    def _late_since(self, replies: Sequence[tuple[TakeReply, Any]]) -> datetime:
-        """From when the late window counts back."""
-        return replies[0][0].now
 
     def _situation(self, command: TakeReply, row: Any, match: tuple[Match, str | None]) -> Situation:
         found, identity = match
@@ -331,6 +326,7 @@ class Wave:
         """The rating, an evaluation for each member that takes one, their push. True: something is due now."""
         assert decision.rate is not None
         level, rating_id, now = decision.rate, new_id(), command.now
+        late = decision.late or any(member.had_default(row.created_at) for member in known.members)
         invitation = known.row
         self.rows.ratings.append(
             (
@@ -346,7 +342,7 @@ class Wave:
                 None,
                 decision.comment,
                 row.created_at,
-                decision.late,
+                late,
                 now,
             )
         )
@@ -371,7 +367,7 @@ class Wave:
         note_invitation(self.unit, -1, invitation)
         self.unit.deltas.invitation(1, whose, asked_at, asked_by, responded=True)
         self.rows.rated.append((known.id, rating_id, asked_at, asked_by, *asked_values(whose), now))
-        self._audit(command, AuditAction.RATING_STORED, given[0][0].row.subject_id, "late" if decision.late else None)
+        self._audit(command, AuditAction.RATING_STORED, given[0][0].row.subject_id, "late" if late else None)
         return bool(pushed) and not decision.hold
 
     def _evaluate(

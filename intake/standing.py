@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -113,9 +113,13 @@ class Evaluated:
 
 @dataclass(slots=True)
 class Member:
-    """A subject of an invitation: its row, and its evaluations by number."""
+    """A subject of an invitation: its row, and its evaluations by number.
+
+    `since`: what was evaluated before that is past the late window of the reply that is looked at.
+    """
 
     row: Any
+    since: datetime
     evaluated: list[Evaluated] = field(default_factory=list)
     copied: bool = False
     """What is effective is a theme's copy, which the case's own rating replaces."""
@@ -129,11 +133,22 @@ class Member:
         return next((one for one in self.evaluated if one.effective), None)
 
     @property
+    def has_default(self) -> bool:
+        """A default stands, and a rating may still take its place."""
+        known = self.effective
+        fresh = known is not None and known.origin is Origin.DEFAULT and known.created_at >= self.since
+        return fresh and self.row.withdrawn_at is None
+
+    def had_default(self, at: datetime) -> bool:
+        """It stood already when the reply came."""
+        return self.has_default and self.effective is not None and self.effective.created_at <= at
+
+    @property
     def takes_rating(self) -> bool:
-        """No real rating, and not withdrawn."""
+        """No real rating, no default from before the late window, and not withdrawn."""
         if self.row.withdrawn_at is not None:
             return False
-        return self.effective is None or self.effective.origin is Origin.DEFAULT or self.copied
+        return self.effective is None or self.has_default or self.copied
 
 
 @dataclass(slots=True)
@@ -160,11 +175,14 @@ class KnownInvitation:
         row = self.row
         state = InvitationState(row.state)
         standing = self._standing()
-        takes = state is not InvitationState.RATED and any(member.takes_rating for member in self.members)
+        if state is not InvitationState.RATED:
+            takes = any(member.takes_rating for member in self.members)
+        else:  # rated in a call, while a default stood for another case
+            takes = row.rating_id is None and any(member.has_default for member in self.members)
         return Invited(
             state=state,
             open_members=takes,
-            withdrawn=not takes and standing is None,
+            withdrawn=standing is None and all(member.row.withdrawn_at is not None for member in self.members),
             muted=row.muted,
             # One that never could be sent has no end of its own.
             ended_at=row.ended_at or (None if state in _OPEN else row.changed_at),
@@ -200,16 +218,18 @@ class KnownInvitation:
         return None
 
 
-def load_invitations(
-    unit: Unit, ids: Collection[str], now: datetime, late_window: timedelta
-) -> dict[str, KnownInvitation]:
-    """The invitations, locked until the transaction ends, with all that a reply to them may have to do with."""
+def load_invitations(unit: Unit, ids: Mapping[str, datetime], late_window: timedelta) -> dict[str, KnownInvitation]:
+    """The invitations, locked until the transaction ends, with all that a reply to them may have to do with.
+
+    Args:
+        ids: of each, when the reply to it came.
+    """
     if not ids:
         return {}
     known = {row.id: KnownInvitation(row, []) for row in unit.execute(_INVITATIONS, {"ids": sorted(ids)})}
     by_subject: dict[str, list[Member]] = {}
     for row in unit.execute(_MEMBERS, {"ids": list(ids)}):
-        member = Member(row)
+        member = Member(row, ids[row.invitation_id] - late_window)
         known[row.invitation_id].members.append(member)
         by_subject.setdefault(row.subject_id, []).append(member)
     for evaluated in _evaluated(unit, list(by_subject)):
@@ -223,11 +243,11 @@ def load_invitations(
         for one in known.values():
             one.rating = by_id.get(one.row.rating_id)
         if themed:
-            _mark_copies(unit, known.values(), by_id, now - late_window)
+            _mark_copies(unit, known.values(), by_id)
     return known
 
 
-def _mark_copies(unit: Unit, known: Iterable[KnownInvitation], by_id: Mapping[str, Any], since: datetime) -> None:
+def _mark_copies(unit: Unit, known: Iterable[KnownInvitation], by_id: Mapping[str, Any]) -> None:
     """A theme's overall rating gives way to the case's own, inside the late window."""
     asked_with = {row.invitation_id for row in by_id.values() if row.invitation_id is not None}
     sizes = {
@@ -242,7 +262,7 @@ def _mark_copies(unit: Unit, known: Iterable[KnownInvitation], by_id: Mapping[st
             if effective is not None and _may_be_copy(member):
                 given_to = by_id[effective.rating_id].invitation_id if effective.rating_id in by_id else None
                 others = given_to not in (None, one.id) and sizes.get(given_to, 0) > 1
-                member.copied = others and effective.created_at >= since
+                member.copied = others and effective.created_at >= member.since
 
 
 def _evaluated(unit: Unit, subjects: Sequence[str]) -> Iterable[Evaluated]:

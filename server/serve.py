@@ -136,6 +136,7 @@ def rules_of(settings: Settings, profile: Profile) -> Rules:
         invite_after=settings.schedule.invite_after,
         max_age=settings.schedule.max_age,
         reminder_after=settings.schedule.reminder_after,
+        late_window=settings.schedule.late_window,
         node=settings.ivr.node_name,
         boot=secrets.token_hex(8),
         deadlines=deadline_rules_of(settings),

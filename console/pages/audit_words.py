@@ -196,6 +196,8 @@ def _stored(texts: Catalogue, detail: str) -> str | None:
     match detail:
         case "case already rated":
             return texts("told.case_rated")
+        case "too late for the case":
+            return texts("told.case_too_late")
         case "case withdrawn":
             return texts("told.case_withdrawn")
         case "late":

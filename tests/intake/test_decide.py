@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from models.terms import CallOutcome, Origin, Satisfaction
 from tests.moments import START
 
 O = CallOutcome  # noqa: E741
+WINDOW = timedelta(days=30)
 
 
 def effective(origin: Origin) -> Effective:
@@ -27,7 +30,19 @@ def effective(origin: Origin) -> Effective:
 )
 def test_what_a_rating_finds(known: Effective | None, duplicate: bool, verdict: CaseVerdict) -> None:
     assert is_duplicate(known) is duplicate
-    assert case_verdict(known) is verdict
+    assert case_verdict(known, START, WINDOW) is verdict
+
+
+@pytest.mark.parametrize(
+    ("after", "verdict"),
+    [
+        (WINDOW, CaseVerdict.AFTER_DEFAULT),
+        (WINDOW + timedelta(microseconds=1), CaseVerdict.TOO_LATE),
+    ],
+)
+def test_a_default_gives_way_inside_the_late_window(after: timedelta, verdict: CaseVerdict) -> None:
+    assert case_verdict(effective(Origin.DEFAULT), START + after, WINDOW) is verdict
+    assert verdict.takes_rating is (verdict is CaseVerdict.AFTER_DEFAULT)
 
 
 @pytest.mark.parametrize(

@@ -13,26 +13,33 @@ import pytest
 
 from intake.cases import CaseDesk, Verdict
 from intake.defaults import DefaultDue, Defaulted, DefaultRules
+from intake.desk import Intake
 from intake.posted import read_case, read_patch
 from models.clock import TurnedClock
 from models.door import Door
 from models.privacy import Keyring
-from models.tables import cases, evaluations
-from tests.intake.replying import KEYS, WAIT, Replying
+from models.recount import rebuild
+from models.tables import audit, cases, evaluations, invitations, outbox, ratings, remarks
+from models.terms import Satisfaction
+from tests.intake.counting import agree
+from tests.intake.replying import KEYS, WAIT, Replying, level
+from tests.intake.test_calls import FACTS
+from tests.intake.test_calls import RULES as CALLS
 from tests.intake.test_cases import RULES, SYSTEM, posted
 from tests.moments import START
 
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 GRACE = 2 * HOUR
 DEADLINE = START.replace(hour=23, minute=59, second=59) + 7 * DAY
+OURS = {"posted_by": SYSTEM.name}
 DEFAULTS = DefaultRules(KEYS.version, "622900", "12345热线", GRACE)
 
 
 class Office:
     """A case system, the clock, and the sweep of defaults."""
 
-    def __init__(self, record: Replying, desk: CaseDesk) -> None:
-        self.record, self.desk, self.clock = record, desk, record.clock
+    def __init__(self, record: Replying, desk: CaseDesk, intake: Intake) -> None:
+        self.record, self.desk, self.intake, self.clock = record, desk, intake, record.clock
 
     def post(self, *raws: dict[str, Any]) -> list[Verdict]:
         read = [read_case(raw, self.clock.now()) for raw in raws]
@@ -44,6 +51,26 @@ class Office:
 
     def withdraw(self, case_no: str) -> Verdict:
         return self.desk.withdraw(case_no, None, SYSTEM).result(WAIT)
+
+    def rate_in_a_call(self, satisfaction: int, case_no: str = "GD-1") -> None:
+        """In the call that closes the case."""
+        facts = replace(FACTS, case_no=case_no, closed=True, at=self.clock.now(), call_key=f"{self.clock.now()}")
+        key = KEYS.key_of(Satisfaction(satisfaction))
+        self.intake.rate(facts, Satisfaction(satisfaction), key, hold=False).result(WAIT)
+
+    def batch(self, *apart: timedelta) -> str:
+        """GD-1, GD-2, …, asked together by SMS; each due so long after the first one's deadline."""
+        made = []
+        for n, more in enumerate(apart, 1):
+            made.append(self.record.case(f"GD-{n}", deadline=DEADLINE + more, default_at=DEADLINE + more, **OURS))
+        return self.invite(*made)
+
+    def invite(self, *subjects: str, **more: Any) -> str:
+        """An asking that is in the figures."""
+        invitation = self.record.invite(*subjects, due_at=None, **more)
+        with self.record.database.write_engine.begin() as connection:
+            rebuild(connection)
+        return invitation
 
     def default(self, **changes: Any) -> Defaulted:
         command = DefaultDue(self.clock.now(), replace(DEFAULTS, **changes))
@@ -66,7 +93,7 @@ class Office:
 
 @pytest.fixture
 def office(record: Replying, door: Door, keyring: Keyring, clock: TurnedClock) -> Office:
-    return Office(record, CaseDesk(door, keyring, clock, RULES))
+    return Office(record, CaseDesk(door, keyring, clock, RULES), Intake(door, keyring, clock, CALLS))
 
 
 # ── a change in the grace ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -120,3 +147,118 @@ def test_a_deadline_that_passed_while_defaults_were_switched_off_makes_none_afte
     assert office.default() == Defaulted()
     office.patch(closed_at="2026-11-25T10:00:00")  # its deadline is still to come after all
     assert office.case().default_at == office.case().deadline
+
+
+# ── a late rating of one of a batch ───────────────────────────────────────────────────────────────────────────────────
+
+DEFAULTED, REPLACED = ("GD-1", 1, "default", 3, True), ("GD-1", 1, "default", 3, False)
+
+
+@pytest.mark.parametrize("default_first", [True, False])
+@pytest.mark.parametrize("other", ["withdrawn", "rated in its call"])
+def test_a_late_rating_counts_whatever_became_of_the_others_and_when(
+    office: Office, other: str, default_first: bool
+) -> None:
+    office.batch(timedelta(), DAY)
+
+    def settle_the_other() -> None:
+        if other == "withdrawn":
+            office.withdraw("GD-2")
+        else:
+            office.rate_in_a_call(5, "GD-2")
+
+    if not default_first:
+        settle_the_other()
+    office.until(GRACE)
+    assert office.default() == Defaulted(defaulted=1)
+    if default_first:
+        settle_the_other()
+    known = office.record.one(invitations, kind="case")
+    assert (known.state, known.reason, known.number_hash) == ("defaulted", None, None)
+    office.clock.turn(HOUR)
+    assert office.record.reply(level(1)).outcome == "rated"
+    assert office.levels()[:2] == [REPLACED, ("GD-1", 2, "citizen", 1, True)]
+    assert [one for one in office.levels() if one[0] == "GD-2"] == (
+        [] if other == "withdrawn" else [("GD-2", 1, "citizen", 5, True)]
+    )
+    assert office.record.one(ratings, channel="sms").late
+    agree(office.record.database)
+
+
+def test_a_case_rated_in_a_call_after_its_default_does_not_end_the_asking_of_the_others(office: Office) -> None:
+    office.batch(timedelta(), DAY)
+    office.until(GRACE)
+    office.default()
+    office.rate_in_a_call(1, "GD-1")
+    assert office.record.one(invitations, kind="case").state == "asked"
+    assert office.record.one(ratings, channel="keypad").late
+    assert office.record.reply(level(5)).outcome == "rated"
+    assert [one[1:] for one in office.levels() if one[0] == "GD-2"] == [(1, "citizen", 5, True)]
+    agree(office.record.database)
+
+
+def test_a_rating_in_a_call_of_the_asking_itself_leaves_a_default_to_its_reply(office: Office) -> None:
+    """The call was asked about together with a case that has its default, and that it does not close."""
+    record = office.record
+    subject = record.case("GD-1", deadline=DEADLINE, default_at=DEADLINE)
+    other = record.case("GD-2", deadline=DEADLINE + DAY, default_at=DEADLINE + DAY)
+    call = record.call(FACTS.call_key)
+    office.invite(call, subject, other, kind="call")
+    office.until(GRACE)
+    assert office.default() == Defaulted(defaulted=1)
+    office.withdraw("GD-2")
+    facts = replace(FACTS, case_no=None, closed=False, at=office.clock.now())
+    office.intake.rate(facts, Satisfaction(5), "1", hold=False).result(WAIT)
+    office.clock.turn(HOUR)
+    assert record.reply(level(1)).outcome == "rated"
+    assert office.levels()[:2] == [REPLACED, ("GD-1", 2, "citizen", 1, True)]
+    agree(record.database)
+
+
+# ── the late window ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+WINDOW = timedelta(days=30)
+
+
+@pytest.mark.parametrize(("after", "counts"), [(WINDOW, True), (WINDOW + MINUTE, False), (200 * DAY, False)])
+def test_in_a_call_a_default_gives_way_inside_the_late_window(office: Office, after: timedelta, counts: bool) -> None:
+    office.batch(timedelta())
+    office.until(GRACE)
+    office.default()
+    office.clock.turn(after)
+    office.rate_in_a_call(1)
+    late = ("GD-1", 2, "citizen", 1, True)
+    assert [one for one in office.levels() if one[0] == "GD-1"] == ([REPLACED, late] if counts else [DEFAULTED])
+    assert ("call", 1, "citizen", 1, True) in office.levels()
+    assert office.record.one(ratings, channel="keypad").late is counts
+    [word] = [row.detail for row in office.record.rows(audit) if row.action == "rating.stored"]
+    assert word == (None if counts else "too late for the case")
+    assert len(office.record.rows(outbox)) == 2  # the default, and the rating: of the case, else of the call
+    agree(office.record.database)
+
+
+@pytest.mark.parametrize(("after", "counts"), [(WINDOW, True), (WINDOW + MINUTE, False)])
+def test_in_a_batch_each_default_has_its_own_late_window(office: Office, after: timedelta, counts: bool) -> None:
+    """Another case keeps the asking open for longer."""
+    office.batch(timedelta(), 60 * DAY)
+    office.until(GRACE)
+    office.default()
+    office.clock.turn(after)
+    assert office.record.reply(level(1)).outcome == "rated"
+    first = [REPLACED, ("GD-1", 2, "citizen", 1, True)] if counts else [DEFAULTED]
+    assert office.levels() == [*first, ("GD-2", 1, "citizen", 1, True)]
+    assert office.record.one(ratings, channel="sms").late is counts
+    agree(office.record.database)
+
+
+def test_a_reply_to_nothing_but_an_old_default_is_seen_by_a_person(office: Office) -> None:
+    """The asking ended with the other one's withdrawal, long after the default."""
+    office.batch(timedelta(), 60 * DAY)
+    office.until(GRACE)
+    office.default()
+    office.clock.turn(WINDOW + DAY)
+    office.withdraw("GD-2")
+    taken = office.record.reply(level(1))
+    assert (taken.outcome, taken.queue) == ("queued", "too_late")
+    assert office.levels() == [DEFAULTED]
+    assert office.record.rows(remarks) == []

@@ -331,9 +331,8 @@ def test_the_case_of_his_call_goes_with_it_though_it_has_no_number(
     subjects = {}
     for name, raw in (("his", HIM), ("hers", HER)):
         call = record.call(name, raw)
-        subjects[name] = record.case(
-            name, raw, title=TITLE, default_at=due, provisional=provisional, **{**gone, "number_kind": kind}
-        )
+        more: dict[str, Any] = {**gone, "number_kind": kind, "default_at": due, "provisional": provisional}
+        subjects[name] = record.case(name, raw, title=TITLE, **more)
         record.invite(call, subjects[name], kind="call", raw=raw, code=None)
     other = record.case("other", HER, title=TITLE, default_at=due)  # hers, though he called about it
     record.invite(record.call("for-her", HIM), other, kind="call", raw=HIM, code=None)
