@@ -49,14 +49,13 @@ class Office:
         read = read_patch(changes, self.clock.now(), case_no=case_no)
         return self.desk.patch(case_no, None, read, SYSTEM).result(WAIT)
 
-    def withdraw(self, case_no: str) -> Verdict:
-        return self.desk.withdraw(case_no, None, SYSTEM).result(WAIT)
+    def withdraw(self, case_no: str) -> None:
+        assert self.desk.withdraw(case_no, None, SYSTEM).result(WAIT).status == 200
 
     def rate_in_a_call(self, satisfaction: int, case_no: str = "GD-1") -> None:
         """In the call that closes the case."""
         facts = replace(FACTS, case_no=case_no, closed=True, at=self.clock.now(), call_key=f"{self.clock.now()}")
-        key = KEYS.key_of(Satisfaction(satisfaction))
-        self.intake.rate(facts, Satisfaction(satisfaction), key, hold=False).result(WAIT)
+        self.intake.rate(facts, Satisfaction(satisfaction), "", hold=False).result(WAIT)
 
     def batch(self, *apart: timedelta) -> str:
         """GD-1, GD-2, …, asked together by SMS; each due so long after the first one's deadline."""
@@ -201,7 +200,7 @@ def test_a_rating_in_a_call_of_the_asking_itself_leaves_a_default_to_its_reply(o
     """The call was asked about together with a case that has its default, and that it does not close."""
     record = office.record
     subject = record.case("GD-1", deadline=DEADLINE, default_at=DEADLINE)
-    other = record.case("GD-2", deadline=DEADLINE + DAY, default_at=DEADLINE + DAY)
+    other = record.case("GD-2", deadline=DEADLINE + DAY, default_at=DEADLINE + DAY, **OURS)
     call = record.call(FACTS.call_key)
     office.invite(call, subject, other, kind="call")
     office.until(GRACE)
