@@ -261,3 +261,45 @@ def test_a_reply_to_nothing_but_an_old_default_is_seen_by_a_person(office: Offic
     assert (taken.outcome, taken.queue) == ("queued", "too_late")
     assert office.levels() == [DEFAULTED]
     assert office.record.rows(remarks) == []
+
+
+# ── a theme ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("group", "after", "counts"),
+    [
+        ("theme_id", DAY, True),
+        ("theme_id", WINDOW, True),
+        ("theme_id", WINDOW + MINUTE, False),
+        ("batch_id", DAY, False),
+    ],
+)
+def test_a_themes_rating_gives_way_to_the_cases_own_in_a_call(
+    office: Office, group: str, after: timedelta, counts: bool
+) -> None:
+    made = [office.record.case(f"GD-{n}", **{group: "T"}) for n in (1, 2)]
+    office.invite(*made)
+    office.record.reply(level(5))
+    office.clock.turn(after)
+    office.rate_in_a_call(1)
+    first = ("GD-1", 1, "citizen", 5, not counts)
+    own = [("GD-1", 2, "citizen", 1, True)] if counts else []
+    assert [one for one in office.levels() if one[0] != "call"] == [first, *own, ("GD-2", 1, "citizen", 5, True)]
+    assert office.record.one(ratings, channel="keypad").late is False
+    agree(office.record.database)
+    office.clock.turn(HOUR)
+    office.rate_in_a_call(2)  # an own rating gives way to nothing
+    assert [one for one in office.levels() if one[0] != "call"] == [first, *own, ("GD-2", 1, "citizen", 5, True)]
+
+
+def test_what_was_rated_in_a_call_of_a_themes_asking_is_the_cases_own(office: Office) -> None:
+    """The call has joined the asking; its rating is about the case closed in it, not about the theme."""
+    made = [office.record.case(f"GD-{n}", theme_id="T") for n in (1, 2)]
+    call = office.record.call(FACTS.call_key)
+    office.invite(*made, call)
+    facts = replace(FACTS, case_no="GD-1", closed=True, at=office.clock.now())
+    office.intake.rate(facts, Satisfaction(5), "1", hold=False).result(WAIT)
+    office.clock.turn(HOUR)
+    office.rate_in_a_call(1)
+    assert [one for one in office.levels() if one[0] == "GD-1"] == [("GD-1", 1, "citizen", 5, True)]
