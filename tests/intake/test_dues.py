@@ -19,7 +19,7 @@ from models.clock import TurnedClock
 from models.door import Door
 from models.privacy import Keyring
 from models.recount import rebuild
-from models.tables import audit, cases, evaluations, invitations, outbox, ratings, remarks
+from models.tables import audit, cases, codes, evaluations, invitations, outbox, ratings, remarks
 from models.terms import Satisfaction
 from tests.intake.counting import agree
 from tests.intake.replying import KEYS, WAIT, Replying, level
@@ -303,3 +303,70 @@ def test_what_was_rated_in_a_call_of_a_themes_asking_is_the_cases_own(office: Of
     office.clock.turn(HOUR)
     office.rate_in_a_call(1)
     assert [one for one in office.levels() if one[0] == "GD-1"] == [("GD-1", 1, "citizen", 5, True)]
+
+
+# ── the end of an asking ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_where_no_defaults_are_made_an_asking_ends_with_its_cases_time(office: Office) -> None:
+    record = office.record
+    office.batch(timedelta(), DAY)
+    office.until(GRACE)
+    assert office.default(switched_on=False) == Defaulted(skipped={"switched_off": 1})
+    assert record.one(invitations).state == "asked"
+    office.until(DAY + GRACE)
+    assert office.default(switched_on=False) == Defaulted(skipped={"switched_off": 1})
+    known = record.one(invitations)
+    assert (known.state, known.reason, known.ended_at, known.number_hash) == ("expired", None, office.clock.now(), None)
+    assert record.one(codes).ended_at == office.clock.now()
+    assert office.levels() == []
+    office.clock.turn(WINDOW)
+    assert record.reply(level(4)).outcome == "rated"
+    assert record.one(ratings).late
+    agree(record.database)
+
+
+def test_a_reply_after_that_and_the_late_window_counts_no_more(office: Office) -> None:
+    office.batch(timedelta())
+    office.until(GRACE)
+    office.default(switched_on=False)
+    office.clock.turn(WINDOW + MINUTE)
+    assert office.record.reply(level(4)).queue == "too_late"
+    assert office.levels() == []
+
+
+@pytest.mark.parametrize("on", [True, False])
+@pytest.mark.parametrize("provisional", [True, False])
+def test_who_has_no_time_left_keeps_no_asking_open(office: Office, on: bool, provisional: bool) -> None:
+    """One of the batch came after its deadline: backlog. A provisional one has its time still."""
+    backlog = None if provisional else "backlog"
+    made = [
+        office.record.case("GD-1", deadline=DEADLINE, default_at=DEADLINE),
+        office.record.case("GD-2", deadline=DEADLINE - DAY, default_reason=backlog, provisional=provisional),
+    ]
+    office.invite(*made)
+    office.until(GRACE)
+    office.default(switched_on=on)
+    ended = "defaulted" if on else "expired"
+    assert office.record.one(invitations).state == ("asked" if provisional else ended)
+
+
+def test_where_a_default_stands_it_is_defaulted_though_defaults_were_switched_off_since(office: Office) -> None:
+    office.batch(timedelta(), DAY)
+    office.until(GRACE)
+    office.default()
+    office.until(DAY + GRACE)
+    office.default(switched_on=False)
+    assert office.record.one(invitations).state == "defaulted"
+
+
+@pytest.mark.parametrize(("kind", "state"), [("case", "expired"), ("call", "asked")])
+def test_an_asking_whose_cases_are_rated_elsewhere_ends_with_them_but_a_calls(
+    office: Office, kind: str, state: str
+) -> None:
+    subject = office.record.case("GD-1", deadline=DEADLINE, default_at=DEADLINE)
+    office.invite(office.record.call(), subject, kind=kind)
+    office.record.rated(subject, 5)
+    office.until(GRACE)
+    assert office.default() == Defaulted(skipped={"rated": 1})
+    assert office.record.one(invitations).state == state
