@@ -35,7 +35,10 @@ class PushCalls(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Effective:
-    """The effective evaluation of a subject, as far as a decision needs it."""
+    """The effective evaluation of a subject, as far as a decision needs it.
+
+    `overall`: of a case, given for its theme 主题 as a whole.
+    """
 
     evaluation_id: str
     assess_number: int
@@ -43,6 +46,7 @@ class Effective:
     origin: Origin
     rating_id: str
     created_at: datetime
+    overall: bool = False
 
 
 def is_duplicate(effective: Effective | None) -> bool:
@@ -55,13 +59,14 @@ class CaseVerdict(StrEnum):
 
     FIRST = "first"
     AFTER_DEFAULT = "after_default"
+    AFTER_THEME = "after_theme"
     ALREADY_RATED = "already_rated"
     TOO_LATE = "too_late"
     WITHDRAWN = "withdrawn"
 
     @property
     def takes_rating(self) -> bool:
-        return self is CaseVerdict.FIRST or self is CaseVerdict.AFTER_DEFAULT
+        return self in {CaseVerdict.FIRST, CaseVerdict.AFTER_DEFAULT, CaseVerdict.AFTER_THEME}
 
     @property
     def detail(self) -> str | None:
@@ -77,12 +82,13 @@ _VERDICT_DETAILS = {
 
 
 def case_verdict(effective: Effective | None, now: datetime, late_window: timedelta) -> CaseVerdict:
-    """一事一评: a real rating replaces nothing but a default, inside the late window after it."""
+    """一事一评: a case's own rating replaces nothing but a default and a theme's, inside the late window after it."""
     if effective is None:
         return CaseVerdict.FIRST
-    if effective.origin is not Origin.DEFAULT:
-        return CaseVerdict.ALREADY_RATED
-    return CaseVerdict.AFTER_DEFAULT if now - effective.created_at <= late_window else CaseVerdict.TOO_LATE
+    in_time = now - effective.created_at <= late_window
+    if effective.origin is Origin.DEFAULT:
+        return CaseVerdict.AFTER_DEFAULT if in_time else CaseVerdict.TOO_LATE
+    return CaseVerdict.AFTER_THEME if effective.overall and in_time else CaseVerdict.ALREADY_RATED
 
 
 def pushes_call(policy: PushCalls, *, case_carries_it: bool) -> bool:

@@ -12,8 +12,8 @@ Rules kept here:
    computed anew, or while the wall clock is not trusted (intake/pauses.py): what was pushed cannot be called back.
 4. Nor while a message of the case's citizen is stored and not yet read: of the case's number, or of one that was given
    a code for the case. A case that only a call named has no number, and its caller answers all the same.
-5. An invitation whose cases are all decided by this is `defaulted`. A rating that still comes inside the late window is
-   a real one.
+5. An invitation ends with the time of its cases: `defaulted` where a default stands, `expired` where none is made. A
+   rating that still comes inside the late window is a real one.
 6. Decision and effect are one transaction, so that whoever is killed has done all of it or nothing, and of several
    processes one does it.
 
@@ -30,7 +30,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from sqlalchemy import and_, bindparam, case, func, select, update
+from sqlalchemy import and_, bindparam, case, func, or_, select, update
 
 from intake.endings import Ending, end_invitations
 from intake.names import project_no
@@ -147,6 +147,7 @@ _INVITATIONS = Read(
     select(
         invitation_members.c.subject_id,
         invitations.c.id,
+        invitations.c.kind,
         invitations.c.state,
         invitations.c.key_map,
         invitations.c.first_asked_at,
@@ -179,16 +180,23 @@ _UNREAD = Read(
     ),
     listed=True,
 )
-_STILL_OPEN = Read(
-    select(invitation_members.c.invitation_id)
+_LEFT = Read(
+    select(
+        invitation_members.c.invitation_id,
+        evaluations.c.origin,
+        or_(cases.c.default_at.is_not(None), cases.c.provisional).label("has_time"),
+    )
     .select_from(invitation_members)
     .join(cases, cases.c.subject_id == invitation_members.c.subject_id)
     .outerjoin(evaluations, and_(evaluations.c.subject_id == cases.c.subject_id, evaluations.c.effective))
     .where(
-        any_of(invitation_members.c.invitation_id), cases.c.withdrawn_at.is_(None), evaluations.c.subject_id.is_(None)
+        any_of(invitation_members.c.invitation_id),
+        cases.c.withdrawn_at.is_(None),
+        or_(evaluations.c.subject_id.is_(None), evaluations.c.origin == Origin.DEFAULT.value),
     ),
     listed=True,
 )
+"""The cases of these invitations that nobody has rated; `has_time`: it has not been looked at for its default yet."""
 
 # ── what is stored ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -319,7 +327,7 @@ class _Group:
                 for row, verdict in verdicts
             ],
         )
-        self._end_invitations(defaulted)
+        self._end_invitations(verdicts)
         counts = Counter(verdict for _, verdict in verdicts)
         skipped = {kind.value: count for kind, count in counts.items() if kind not in (Verdict.DEFAULT, Verdict.WAIT)}
         return Defaulted(counts[Verdict.DEFAULT], counts[Verdict.WAIT], skipped)
@@ -392,19 +400,36 @@ class _Group:
             (new_id(), now, Actor.SCHEDULER.value, AuditAction.RATING_DEFAULTED.value, row.subject_id),
         )
 
-    def _end_invitations(self, defaulted: Sequence[Any]) -> None:
-        """Those of whose cases none is left open by this (rule 5)."""
-        asked = {row.subject_id: self.invitations.get(row.subject_id) for row in defaulted}
-        ids = sorted({one.id for one in asked.values() if one is not None})
-        if not ids:
-            return
-        still_open = {row.invitation_id for row in _STILL_OPEN.rows(self.unit, values=ids)}
-        over = [identity for identity in ids if identity not in still_open]
-        end_invitations(self.unit, [Ending(identity, InvitationState.DEFAULTED, None, self.now) for identity in over])
-        impossible = {
-            one.id for one in asked.values() if one is not None and one.state == InvitationState.IMPOSSIBLE.value
+    def _end_invitations(self, verdicts: Sequence[tuple[Any, Verdict]]) -> None:
+        """Those of whose cases none has time left after this (rule 5)."""
+        known = {
+            one.id: one
+            for row, verdict in verdicts
+            if (one := self.invitations.get(row.subject_id)) is not None and _may_end(one, verdict)
         }
-        self.unit.many(_IMPOSSIBLE_DEFAULTED, [(identity, self.now) for identity in over if identity in impossible])
+        if not known:
+            return
+        left = _LEFT.rows(self.unit, values=sorted(known))
+        still_open = {row.invitation_id for row in left if row.origin is None and row.has_time}
+        with_default = {row.invitation_id for row in left if row.origin is not None}
+        over = [identity for identity in sorted(known) if identity not in still_open]
+        ends = {one: InvitationState.DEFAULTED if one in with_default else InvitationState.EXPIRED for one in over}
+        end_invitations(self.unit, [Ending(one, state, None, self.now) for one, state in ends.items()])
+        impossible = [one for one in over if known[one].state == InvitationState.IMPOSSIBLE.value]
+        self.unit.many(_IMPOSSIBLE_DEFAULTED, [(identity, self.now) for identity in impossible])
+
+
+def _may_end(invitation: Any, verdict: Verdict) -> bool:
+    """Whether an invitation may end by what was decided on a case of it. One that could not be sent is over; its word
+    changes with a default alone. A call's goes on where its case was rated or withdrawn: the call is still asked about.
+    """
+    if verdict is Verdict.WAIT:
+        return False
+    if verdict is Verdict.DEFAULT:
+        return True
+    if invitation.state == InvitationState.IMPOSSIBLE.value:
+        return False
+    return verdict is Verdict.SWITCHED_OFF or invitation.kind == SubjectKind.CASE.value
 
 
 _ENDS_BY_DEFAULT = frozenset({InvitationState.WAITING, InvitationState.ASKED, InvitationState.IMPOSSIBLE})

@@ -435,7 +435,23 @@ _SELECT_EFFECTIVE: Select[Any] = (
 )
 
 
-def _effective(row: Any) -> Effective | None:
+_SELECT_OVERALL: Select[Any] = (
+    # Given by SMS to an asking about several cases; what is given in a call is about that call and its case.
+    select(ratings.c.id)
+    .join(invitations, invitations.c.id == ratings.c.invitation_id)
+    .join(invitation_members, invitation_members.c.invitation_id == invitations.c.id)
+    .join(cases, cases.c.subject_id == invitation_members.c.subject_id)
+    .where(
+        ratings.c.id.in_(bindparam("ids", expanding=True)),
+        ratings.c.call_subject_id.is_(None),
+        invitations.c.kind == SubjectKind.CASE.value,
+    )
+    .group_by(ratings.c.id)
+    .having(func.count() > 1)
+)
+
+
+def _effective(row: Any, *, overall: bool = False) -> Effective | None:
     if row.evaluation_id is None:
         return None
     return Effective(
@@ -445,6 +461,7 @@ def _effective(row: Any) -> Effective | None:
         origin=Origin(row.origin),
         rating_id=row.rating_id,
         created_at=row.evaluated_at,
+        overall=overall,
     )
 
 
@@ -567,6 +584,7 @@ class Record:
                 cases.c.agent,
                 cases.c.area_code,
                 cases.c.withdrawn_at,
+                and_(cases.c.theme_id.is_not(None), cases.c.batch_id.is_(None)).label("themed"),
                 *_EFFECTIVE_COLUMNS,
             )
             .select_from(case_keys)
@@ -584,10 +602,11 @@ class Record:
 
     def _load_cases(self, rows: Sequence[Any]) -> dict[str, KnownCase]:
         askings = self._askings_of({row.subject_id for row in rows})
+        overall = self._overall({row.rating_id for row in rows if row.themed and row.origin == Origin.CITIZEN.value})
         return {
             row.case_no: KnownCase(
                 row.subject_id,
-                _effective(row),
+                _effective(row, overall=row.rating_id in overall),
                 row.dept_code,
                 row.dept_name,
                 row.task_code,
@@ -599,6 +618,12 @@ class Record:
             )
             for row in rows
         }
+
+    def _overall(self, rating_ids: set[str]) -> set[str]:
+        """Those of these ratings that were given for a whole theme."""
+        if not rating_ids:
+            return set()
+        return set(self.unit.execute(_SELECT_OVERALL, {"ids": sorted(rating_ids)}).scalars())
 
     def _askings_of(self, subjects: set[str]) -> dict[str, Asking]:
         """The invitation of each of these subjects: the open one, else the newest."""

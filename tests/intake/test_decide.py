@@ -16,8 +16,8 @@ O = CallOutcome  # noqa: E741
 WINDOW = timedelta(days=30)
 
 
-def effective(origin: Origin) -> Effective:
-    return Effective("e", 1, Satisfaction.SATISFIED, origin, "r", START)
+def effective(origin: Origin, *, overall: bool = False) -> Effective:
+    return Effective("e", 1, Satisfaction.SATISFIED, origin, "r", START, overall)
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,7 @@ def effective(origin: Origin) -> Effective:
         (None, False, CaseVerdict.FIRST),
         (effective(Origin.DEFAULT), True, CaseVerdict.AFTER_DEFAULT),
         (effective(Origin.CITIZEN), True, CaseVerdict.ALREADY_RATED),
+        (effective(Origin.CITIZEN, overall=True), True, CaseVerdict.AFTER_THEME),
     ],
 )
 def test_what_a_rating_finds(known: Effective | None, duplicate: bool, verdict: CaseVerdict) -> None:
@@ -34,15 +35,18 @@ def test_what_a_rating_finds(known: Effective | None, duplicate: bool, verdict: 
 
 
 @pytest.mark.parametrize(
-    ("after", "verdict"),
+    ("known", "in_time", "later"),
     [
-        (WINDOW, CaseVerdict.AFTER_DEFAULT),
-        (WINDOW + timedelta(microseconds=1), CaseVerdict.TOO_LATE),
+        (effective(Origin.DEFAULT), CaseVerdict.AFTER_DEFAULT, CaseVerdict.TOO_LATE),
+        (effective(Origin.CITIZEN, overall=True), CaseVerdict.AFTER_THEME, CaseVerdict.ALREADY_RATED),
     ],
 )
-def test_a_default_gives_way_inside_the_late_window(after: timedelta, verdict: CaseVerdict) -> None:
-    assert case_verdict(effective(Origin.DEFAULT), START + after, WINDOW) is verdict
-    assert verdict.takes_rating is (verdict is CaseVerdict.AFTER_DEFAULT)
+def test_defaults_and_themes_give_way_inside_the_late_window(
+    known: Effective, in_time: CaseVerdict, later: CaseVerdict
+) -> None:
+    assert case_verdict(known, START + WINDOW, WINDOW) is in_time
+    assert case_verdict(known, START + WINDOW + timedelta(microseconds=1), WINDOW) is later
+    assert (in_time.takes_rating, later.takes_rating) == (True, False)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from models.clock import TurnedClock
 from models.door import Door
 from models.privacy import Keyring
 from models.recount import rebuild
-from models.tables import audit, cases, evaluations, invitations, outbox, ratings, remarks
+from models.tables import audit, cases, codes, evaluations, invitations, outbox, ratings, remarks
 from models.terms import Satisfaction
 from tests.intake.counting import agree
 from tests.intake.replying import KEYS, WAIT, Replying, level
@@ -49,14 +49,13 @@ class Office:
         read = read_patch(changes, self.clock.now(), case_no=case_no)
         return self.desk.patch(case_no, None, read, SYSTEM).result(WAIT)
 
-    def withdraw(self, case_no: str) -> Verdict:
-        return self.desk.withdraw(case_no, None, SYSTEM).result(WAIT)
+    def withdraw(self, case_no: str) -> None:
+        assert self.desk.withdraw(case_no, None, SYSTEM).result(WAIT).status == 200
 
     def rate_in_a_call(self, satisfaction: int, case_no: str = "GD-1") -> None:
         """In the call that closes the case."""
         facts = replace(FACTS, case_no=case_no, closed=True, at=self.clock.now(), call_key=f"{self.clock.now()}")
-        key = KEYS.key_of(Satisfaction(satisfaction))
-        self.intake.rate(facts, Satisfaction(satisfaction), key, hold=False).result(WAIT)
+        self.intake.rate(facts, Satisfaction(satisfaction), "", hold=False).result(WAIT)
 
     def batch(self, *apart: timedelta) -> str:
         """GD-1, GD-2, …, asked together by SMS; each due so long after the first one's deadline."""
@@ -201,7 +200,7 @@ def test_a_rating_in_a_call_of_the_asking_itself_leaves_a_default_to_its_reply(o
     """The call was asked about together with a case that has its default, and that it does not close."""
     record = office.record
     subject = record.case("GD-1", deadline=DEADLINE, default_at=DEADLINE)
-    other = record.case("GD-2", deadline=DEADLINE + DAY, default_at=DEADLINE + DAY)
+    other = record.case("GD-2", deadline=DEADLINE + DAY, default_at=DEADLINE + DAY, **OURS)
     call = record.call(FACTS.call_key)
     office.invite(call, subject, other, kind="call")
     office.until(GRACE)
@@ -262,3 +261,112 @@ def test_a_reply_to_nothing_but_an_old_default_is_seen_by_a_person(office: Offic
     assert (taken.outcome, taken.queue) == ("queued", "too_late")
     assert office.levels() == [DEFAULTED]
     assert office.record.rows(remarks) == []
+
+
+# ── a theme ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("group", "after", "counts"),
+    [
+        ("theme_id", DAY, True),
+        ("theme_id", WINDOW, True),
+        ("theme_id", WINDOW + MINUTE, False),
+        ("batch_id", DAY, False),
+    ],
+)
+def test_a_themes_rating_gives_way_to_the_cases_own_in_a_call(
+    office: Office, group: str, after: timedelta, counts: bool
+) -> None:
+    made = [office.record.case(f"GD-{n}", **{group: "T"}) for n in (1, 2)]
+    office.invite(*made)
+    office.record.reply(level(5))
+    office.clock.turn(after)
+    office.rate_in_a_call(1)
+    first = ("GD-1", 1, "citizen", 5, not counts)
+    own = [("GD-1", 2, "citizen", 1, True)] if counts else []
+    assert [one for one in office.levels() if one[0] != "call"] == [first, *own, ("GD-2", 1, "citizen", 5, True)]
+    assert office.record.one(ratings, channel="keypad").late is False
+    agree(office.record.database)
+    office.clock.turn(HOUR)
+    office.rate_in_a_call(2)  # an own rating gives way to nothing
+    assert [one for one in office.levels() if one[0] != "call"] == [first, *own, ("GD-2", 1, "citizen", 5, True)]
+
+
+def test_what_was_rated_in_a_call_of_a_themes_asking_is_the_cases_own(office: Office) -> None:
+    """The call has joined the asking; its rating is about the case closed in it, not about the theme."""
+    made = [office.record.case(f"GD-{n}", theme_id="T") for n in (1, 2)]
+    call = office.record.call(FACTS.call_key)
+    office.invite(*made, call)
+    facts = replace(FACTS, case_no="GD-1", closed=True, at=office.clock.now())
+    office.intake.rate(facts, Satisfaction(5), "1", hold=False).result(WAIT)
+    office.clock.turn(HOUR)
+    office.rate_in_a_call(1)
+    assert [one for one in office.levels() if one[0] == "GD-1"] == [("GD-1", 1, "citizen", 5, True)]
+
+
+# ── the end of an asking ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_where_no_defaults_are_made_an_asking_ends_with_its_cases_time(office: Office) -> None:
+    record = office.record
+    office.batch(timedelta(), DAY)
+    office.until(GRACE)
+    assert office.default(switched_on=False) == Defaulted(skipped={"switched_off": 1})
+    assert record.one(invitations).state == "asked"
+    office.until(DAY + GRACE)
+    assert office.default(switched_on=False) == Defaulted(skipped={"switched_off": 1})
+    known = record.one(invitations)
+    assert (known.state, known.reason, known.ended_at, known.number_hash) == ("expired", None, office.clock.now(), None)
+    assert record.one(codes).ended_at == office.clock.now()
+    assert office.levels() == []
+    office.clock.turn(WINDOW)
+    assert record.reply(level(4)).outcome == "rated"
+    assert record.one(ratings).late
+    agree(record.database)
+
+
+def test_a_reply_after_that_and_the_late_window_counts_no_more(office: Office) -> None:
+    office.batch(timedelta())
+    office.until(GRACE)
+    office.default(switched_on=False)
+    office.clock.turn(WINDOW + MINUTE)
+    assert office.record.reply(level(4)).queue == "too_late"
+    assert office.levels() == []
+
+
+@pytest.mark.parametrize("on", [True, False])
+@pytest.mark.parametrize("provisional", [True, False])
+def test_who_has_no_time_left_keeps_no_asking_open(office: Office, on: bool, provisional: bool) -> None:
+    """One of the batch came after its deadline: backlog. A provisional one has its time still."""
+    backlog = None if provisional else "backlog"
+    made = [
+        office.record.case("GD-1", deadline=DEADLINE, default_at=DEADLINE),
+        office.record.case("GD-2", deadline=DEADLINE - DAY, default_reason=backlog, provisional=provisional),
+    ]
+    office.invite(*made)
+    office.until(GRACE)
+    office.default(switched_on=on)
+    ended = "defaulted" if on else "expired"
+    assert office.record.one(invitations).state == ("asked" if provisional else ended)
+
+
+def test_where_a_default_stands_it_is_defaulted_though_defaults_were_switched_off_since(office: Office) -> None:
+    office.batch(timedelta(), DAY)
+    office.until(GRACE)
+    office.default()
+    office.until(DAY + GRACE)
+    office.default(switched_on=False)
+    assert office.record.one(invitations).state == "defaulted"
+
+
+@pytest.mark.parametrize(("kind", "state"), [("case", "expired"), ("call", "asked")])
+def test_an_asking_whose_cases_are_rated_elsewhere_ends_with_them_but_a_calls(
+    office: Office, kind: str, state: str
+) -> None:
+    subject = office.record.case("GD-1", deadline=DEADLINE, default_at=DEADLINE)
+    office.invite(office.record.call(), subject, kind=kind)
+    office.record.rated(subject, 5)
+    office.until(GRACE)
+    assert office.default() == Defaulted(skipped={"rated": 1})
+    assert office.record.one(invitations).state == state
