@@ -19,6 +19,7 @@ from intake.keeping import WALKS, KeepGroup, Walk
 from intake.pauses import Time
 from models.door import Command, Door
 from models.futures import Wakeups
+from models.pace import Pace
 from models.terms import RetentionKind
 
 __all__ = ["ROUND", "KeepingSweep"]
@@ -35,6 +36,7 @@ class KeepingSweep:
     Args:
         keep: how long each kind is kept (`settings.privacy.retention`).
         active_key: the id of the newest privacy key.
+        pace: how fast; this sweep's alone.
     """
 
     def __init__(
@@ -44,17 +46,20 @@ class KeepingSweep:
         time: Time,
         keep: Mapping[RetentionKind, timedelta],
         active_key: int,
+        pace: Pace,
     ) -> None:
         self._door = door
         self._wakeups = wakeups
         self._time = time
         self._keep = dict(keep)
         self._active_key = active_key
+        self._pace = pace
         self._stopping = False
 
     def stop(self) -> None:
         """Ends a round after the group that is under way."""
         self._stopping = True
+        self._pace.stop()
 
     async def sweep(self) -> Mapping[str, int]:
         await self._time.look()
@@ -73,6 +78,7 @@ class KeepingSweep:
             command = None if self._stopping else make()
             if command is None:
                 break
+            began = self._pace.seconds()
             try:
                 count = await self._wakeups.deferred(self._door.submit(command))
             except Exception as error:  # noqa: BLE001 (a sweep that fails is tried at the next tick)
@@ -81,4 +87,5 @@ class KeepingSweep:
             done += count
             if count < GROUP:
                 break
+            await self._pace.rest(count, began)
         return done

@@ -4,7 +4,7 @@ Rules kept here:
 
 * A sweep finds what is due by an index, takes it in groups through the writer (one command a group, behind calls,
   replies and pushes), and begins again while a group was full. The longest overdue comes first.
-* A backlog is worked off at `schedule.rows_per_second` at most: between two groups the writer is free for others.
+* A backlog is worked off at `schedule.rows_per_second` at most (models/pace.py): between two groups the writer is free.
 * Decision and effect are one transaction each (intake/reminders.py, intake/defaults.py), so several processes may sweep
   at once, and one that is killed has done a group whole or not at all.
 * Before a round, and before each group, the two clocks are compared (scheduler/timewatch.py). While a wall clock that
@@ -16,11 +16,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import structlog
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
 
 from intake.deadlines import DeadlineRules
 from intake.defaults import DefaultDue, Defaulted, DefaultRules
@@ -29,22 +27,16 @@ from intake.recompute import Recomputed, RecomputeDeadlines
 from intake.reminders import RemindDue, Reminded, ReminderRules
 from models.door import Command, Door
 from models.futures import Wakeups
+from models.pace import Pace, PaceReactor
 from scheduler.ticker import Counts
 
-__all__ = ["GROUP", "SweepReactor", "Sweeps"]
+__all__ = ["GROUP", "Sweeps"]
 
 GROUP = 64
 """A group that holds fewer was the last one."""
 
 log = structlog.get_logger(__name__)
 G = TypeVar("G")
-
-
-class SweepReactor(Protocol):
-    """What a sweep needs of the reactor."""
-
-    def seconds(self) -> float: ...
-    def callLater(self, delay: float, callable: Callable[..., object], *args: object) -> IDelayedCall: ...  # noqa: N802
 
 
 class Sweeps:
@@ -61,7 +53,7 @@ class Sweeps:
         self,
         door: Door,
         wakeups: Wakeups,
-        reactor: SweepReactor,
+        reactor: PaceReactor,
         time: Time,
         *,
         reminders: ReminderRules,
@@ -74,17 +66,15 @@ class Sweeps:
     ) -> None:
         self._door = door
         self._wakeups = wakeups
-        self._reactor = reactor
         self._time = time
         self._reminders = reminders
         self._defaults = defaults
         self._deadlines = deadlines
-        self._pace = rows_per_second
+        self._pace = Pace(reactor, rows_per_second)
         self._wake_sms = wake_sms
         self._wake_push = wake_push
         self._fault = fault
         self._stopping = False
-        self._resting: dict[Deferred[None], IDelayedCall] = {}
         self.statistics: Counter[tuple[str, str]] = Counter()
         """(sweep, outcome) → rows."""
         self.paused: str | None = None
@@ -172,25 +162,13 @@ class Sweeps:
             note: takes its result and says how many rows it held.
         """
         while not self._stopping and (command := make()) is not None:
-            began = self._reactor.seconds()
+            began = self._pace.seconds()
             rows = note(await self._wakeups.deferred(self._door.submit(command)))
             if rows < GROUP:
                 return
-            await self._rest(rows / self._pace - (self._reactor.seconds() - began))
-
-    async def _rest(self, seconds: float) -> None:
-        if seconds <= 0 or self._stopping:
-            return
-        over: Deferred[None] = Deferred()
-        self._resting[over] = self._reactor.callLater(seconds, over.callback, None)
-        try:
-            await over
-        finally:
-            del self._resting[over]
+            await self._pace.rest(rows, began)
 
     def stop(self) -> None:
         """What is under way ends with its group."""
         self._stopping = True
-        for over, timer in list(self._resting.items()):
-            timer.cancel()
-            over.callback(None)
+        self._pace.stop()

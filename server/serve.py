@@ -373,7 +373,7 @@ class Process:
             wake_push=self.pusher.wake if self.pusher is not None else _nobody,
             fault=self.fault,
         )
-        self.keeping = open_keeping(self.settings, door, keyring, wakeups, self._time, ticker)
+        self.keeping = open_keeping(self.settings, door, keyring, wakeups, self.reactor, self._time, ticker)
         self.metrics.watch(sweeps_source(sweeps, lambda: self._overdue))
         self.health.watch("scheduler", partial(sweeps_condition, sweeps))
 

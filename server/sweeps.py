@@ -16,6 +16,7 @@ from intake.reminders import ReminderRules
 from models.clock import Clock, SystemClock
 from models.door import Door
 from models.futures import Wakeups
+from models.pace import Pace
 from models.privacy import Keyring
 from models.tables import cases, invitations
 from scheduler.keeping import KeepingSweep
@@ -110,10 +111,11 @@ def open_sweeps(
 
 
 def open_keeping(
-    settings: Settings, door: Door, keyring: Keyring, wakeups: Wakeups, time: Time, ticker: Ticker
+    settings: Settings, door: Door, keyring: Keyring, wakeups: Wakeups, reactor: Any, time: Time, ticker: Ticker
 ) -> KeepingSweep:
     """Puts what is kept no longer on the ticker."""
-    keeping = KeepingSweep(door, wakeups, time, settings.privacy.retention, keyring.active_id)
+    pace = Pace(reactor, settings.schedule.rows_per_second)
+    keeping = KeepingSweep(door, wakeups, time, settings.privacy.retention, keyring.active_id, pace)
     ticker.every(KEEPING_SECONDS, "keeping", keeping.sweep)
     return keeping
 

@@ -37,6 +37,7 @@ from intake.replies import Taken, TakingRules
 from models.clock import Clock
 from models.door import Command, Door
 from models.futures import Wakeups
+from models.pace import Pace
 from models.privacy import Keyring
 from sms.inbox import Inbox, reply_lines
 from sms.lanes import Lane, Writer, link_options, text_book
@@ -54,6 +55,8 @@ GROUP = 64
 _MOBILE = re.compile(r"(?:\+?86|0086|0)?(1[3-9]\d{9})")
 _LEASE_SECONDS = 120.0
 """Beside a link's response_timeout: what a message may be with a link before another process takes it for lost."""
+_ROUND_SECONDS = 5.0
+"""How long one round queues invitations of a backlog, before what else is due has its turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +215,7 @@ class SmsServer:
             taken=self._taken,
             fault=fault,
         )
+        self._pace = Pace(reactor, schedule.rows_per_second)
         self._running: Deferred[Swept] | None = None
         self._again = False
         self._stopping = False
@@ -338,6 +342,27 @@ class SmsServer:
     async def _swept(self, before: Swept, trusted: datetime | None, now: datetime) -> Swept:
         """`trusted`: None: what is due waits with what the clock is to be confirmed for."""
         invited = postponed = impossible = expired = settled = 0
+        began = self._pace.seconds()
+        while trusted is not None and (count := await self._do(ExpireInvitations(now))) is not None:
+            expired += count
+            if count < GROUP or self._stopping:
+                break
+            await self._pace.rest(count, began)
+            began = self._pace.seconds()
+        unknown_after = self.settings.sms.unknown_after
+        while trusted is not None:
+            began = self._pace.seconds()
+            count = await self._do(SettleMessages(now, unknown_after, self._owner, "", self._rules))
+            if count is None:
+                break
+            settled += count
+            if count < GROUP or self._stopping:
+                break
+            await self._pace.rest(count, began)
+        if not self._door.database.is_sqlite and (noted := await self._do(LookAgain(now, self._rules))) is not None:
+            self.sender.learn(noted)
+        handed_on = len(await self._do(HandOnPartial(now, self.settings.sms.assembly_wait)) or ())
+        round_began = began = self._pace.seconds()
         if trusted is not None and self._lines and self.hours.opening(now) <= now:
             while (group := await self._do(InviteDue(now, self._sending))) is not None:
                 invited += group.queued
@@ -348,21 +373,11 @@ class SmsServer:
                     self.sender.wake()
                 if group.total < GROUP or self._stopping:
                     break
-        while trusted is not None and (count := await self._do(ExpireInvitations(now))) is not None:
-            expired += count
-            if count < GROUP or self._stopping:
-                break
-        unknown_after = self.settings.sms.unknown_after
-        while trusted is not None:
-            count = await self._do(SettleMessages(now, unknown_after, self._owner, "", self._rules))
-            if count is None:
-                break
-            settled += count
-            if count < GROUP or self._stopping:
-                break
-        if not self._door.database.is_sqlite and (noted := await self._do(LookAgain(now, self._rules))) is not None:
-            self.sender.learn(noted)
-        handed_on = len(await self._do(HandOnPartial(now, self.settings.sms.assembly_wait)) or ())
+                await self._pace.rest(group.total, began)
+                began = self._pace.seconds()
+                if began - round_began > _ROUND_SECONDS:
+                    self._again = True  # what stands above waits no longer than this for a backlog
+                    break
         self.sender.wake()
         self.inbox.wake()
         return Swept(
@@ -379,12 +394,14 @@ class SmsServer:
         gone = 0
         await self._time.look()
         while (now := self._time.now()) is not None:
+            began = self._pace.seconds()
             count = await self._do(ForgetReceipts(now))
             if count is None:
                 break
             gone += count
             if count < GROUP or self._stopping:
                 break
+            await self._pace.rest(count, began)
         return {"receipts": gone} if gone else {}
 
     async def _do(self, command: Command[Any]) -> Any:
@@ -400,6 +417,7 @@ class SmsServer:
     async def stop(self) -> None:
         """Ends the channel; what is under way gets `sms.stop_grace`."""
         self._stopping = True
+        self._pace.stop()
         self.sender.stop_claiming()
         grace = self.settings.sms.stop_grace.total_seconds()
         await gatherResults([Deferred.fromCoroutine(line.link.stop(grace)) for line in self._lines.values()])

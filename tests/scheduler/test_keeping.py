@@ -14,6 +14,7 @@ from models.clock import TurnedClock
 from models.database import Database
 from models.door import Door
 from models.futures import Wakeups
+from models.pace import Pace
 from models.privacy import Keyring
 from models.tables import calls, evaluations
 from scheduler import keeping
@@ -33,7 +34,9 @@ def person(door: Door, database: Database, keyring: Keyring, clock: TurnedClock)
 
 @pytest.fixture
 def sweep(person: Person) -> KeepingSweep:
-    return KeepingSweep(person.door, Wakeups(reactor()), Unwatched(person.clock), KEEP, person.record.keyring.active_id)
+    active = person.record.keyring.active_id
+    pace = Pace(reactor(), 100_000)
+    return KeepingSweep(person.door, Wakeups(reactor()), Unwatched(person.clock), KEEP, active, pace)
 
 
 @on_reactor
@@ -64,6 +67,28 @@ async def test_one_round_is_bounded_and_the_next_goes_on(
     many_calls(person, 150)
     person.clock.turn(DAYS)
     assert [await sweep.sweep() for _ in range(3)] == [{"calls": 128}, {"calls": 22}, {}]
+
+
+class _Noted(Pace):
+    """A pace that notes how many rows it was to rest after."""
+
+    def __init__(self) -> None:
+        super().__init__(reactor(), 100_000)
+        self.rows: list[int] = []
+
+    async def rest(self, rows: int, began: float) -> None:
+        self.rows.append(rows)
+
+
+@on_reactor
+async def test_between_two_full_groups_the_writer_is_free(person: Person) -> None:
+    pace = _Noted()
+    active = person.record.keyring.active_id
+    sweep = KeepingSweep(person.door, Wakeups(reactor()), Unwatched(person.clock), KEEP, active, pace)
+    many_calls(person, 150)
+    person.clock.turn(DAYS)
+    assert await sweep.sweep() == {"calls": 150}
+    assert pace.rows == [64, 64]
 
 
 @on_reactor
