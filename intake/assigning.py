@@ -8,7 +8,8 @@ Rules kept here:
    came in time is not late because somebody looked at it later.
 3. No level: the words are kept as a remark on the invitation. A level where one stands: 追评, as ever.
 4. We say nothing of ourselves on an assignment: a person has looked.
-5. A supervisor assigns who sees every call and case of the invitation: the level counts for each of them.
+5. A supervisor assigns who sees every call and case of the invitation: the level counts for each of them. Of the other
+   cases of a theme it counts for those that the supervisor sees.
 6. 再问一次: once ever for an invitation (`once_key`), inside the sending hours and under the number's cap, never after
    an opt-out, to the number that was invited, with its extension code, so that the answer is found. Who is not to say
    what a reply was does not end a reply about pressure with it.
@@ -51,12 +52,12 @@ from intake.queue_work import (
     stands_in_the_way,
 )
 from intake.replies import Taken, TakeReply, TakingRules, Wave
-from intake.standing import KnownInvitation, load_invitations
+from intake.standing import KnownInvitation, Member, load_invitations
 from intake.unread import Given
 from models.door import Priority, Unit
 from models.errors import KeyUnreadable
 from models.ids import new_id
-from models.tables import codes, invitations, ratings, remarks
+from models.tables import cases, codes, invitations, ratings, remarks
 from models.terms import HandledAs, InvitationState, MessageKind, QueueReason, WorkKind
 
 __all__ = ["ASSIGNABLE", "AskByHand", "AssignReply"]
@@ -74,13 +75,22 @@ _STALE_AFTER = timedelta(hours=24)
 class _Assigned(Wave):
     """One reply that a person has tied to an invitation. `refusal`: nothing was stored, and why."""
 
-    def __init__(self, unit: Unit, command: TakeReply, row: Any, invitation_id: str) -> None:
+    def __init__(self, unit: Unit, command: TakeReply, row: Any, invitation_id: str, person: Person) -> None:
         self._chosen = invitation_id
+        self._person = person
         self.refusal: Refusal | None = None
         super().__init__(unit, [(command, row)])
 
     def _match(self, command: TakeReply, row: Any, given: Mapping[bytes, Sequence[Given]]) -> tuple[Match, str | None]:
         return Match.FOUND, self._chosen
+
+    def _linked(self, known: KnownInvitation) -> Sequence[Member]:
+        subjects = [member.row.subject_id for member in known.linked]
+        if not subjects:
+            return ()
+        theirs = select(cases.c.subject_id).where(cases.c.subject_id.in_(subjects), self._person.cases)
+        seen = set(self.unit.execute(theirs).scalars())
+        return [member for member in known.linked if member.row.subject_id in seen]
 
     def _situation(self, command: TakeReply, row: Any, match: tuple[Match, str | None]) -> Situation:
         situation = super()._situation(command, row, match)
@@ -147,7 +157,7 @@ class AssignReply:
         assert row is not None
         if (why := self._refusal(unit, row)) is not None:
             return Done(identity, Did.REFUSED, why=why)
-        wave = _Assigned(unit, self._as_taken(), row, self.invitation_id)
+        wave = _Assigned(unit, self._as_taken(), row, self.invitation_id, self.person)
         [taken] = wave.results
         if wave.refusal is not None:
             return Done(identity, Did.REFUSED, why=wave.refusal)

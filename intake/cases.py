@@ -131,6 +131,7 @@ def _place(book: CaseBook, case: KnownCase, rules: CaseRules, ids: Ids, now: dat
     if known is not None and known.state is not InvitationState.IMPOSSIBLE:
         if known.state is InvitationState.WAITING:  # its call's: it may be sent as long as the case has time
             _extend(known, case)
+        _take_theme(book, case, rules, ids, now)
         return
     group_key = case.content.group_key
     if group_key is not None and _place_in_group(book, case, group_key, rules, ids, now):
@@ -193,6 +194,18 @@ def _place_in_group(book: CaseBook, case: KnownCase, group_key: str, rules: Case
         return False
     book.join(case, invitation)
     return True
+
+
+def _take_theme(book: CaseBook, case: KnownCase, rules: CaseRules, ids: Ids, now: datetime) -> None:
+    """A theme's overall rating covers the case, too, that its call asks about."""
+    content, known = case.content, case.invitation
+    if content.theme_id is None or content.batch_id is not None or content.group_key is None:
+        return
+    past = book.group_past(content.group_key)
+    if past is not None and past.rating is not None:
+        book.copy_rating(case, past.rating, ids.evaluation, rules, now)
+        if known is not None:
+            known.open_members -= 1
 
 
 def _extend(known: KnownInvitation, case: KnownCase) -> None:

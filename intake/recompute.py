@@ -2,9 +2,10 @@
 
 Rules kept here:
 
-1. Open are the cases whose default has not been looked at (`default_at`) and those whose deadline is provisional. Both
-   are gone through by an index, from the first changed day on, and what is done is kept in `meta`: a process that is
-   killed leaves the rest to whoever comes next.
+1. Open are the cases whose default has not been looked at (`default_at`), those whose deadline is provisional, and the
+   unrated ones that came after their deadline: where that turns out to be later than their coming, they had time and
+   get their default. Each kind is gone through by an index, from the first changed day on, and what is done is kept in
+   `meta`: a process that is killed leaves the rest to whoever comes next.
 2. One process at a time does it (an advisory lock of PostgreSQL); another is told that some is left.
 3. A row that is met twice is computed twice, to the same.
 4. With the last row `calendar.applied` becomes `calendar.version`, in its transaction: from then on defaults are made.
@@ -16,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
 from typing import Any, ClassVar
 
 from sqlalchemy import and_, bindparam, select, text, tuple_, update
@@ -37,7 +39,9 @@ _PHASES: dict[str, tuple[Any, Any]] = {
     "final": (cases.c.default_at, cases.c.default_at.is_not(None)),
     # As the index says it: for a column of truth values SQLAlchemy writes "= 1" on SQLite, and no index fits that.
     "provisional": (cases.c.deadline, text("cases.provisional")),
+    "backlog": (cases.c.deadline, text(f"cases.default_reason = '{DefaultReason.BACKLOG.value}'")),
 }
+_AFTER = dict(pairwise(_PHASES))
 NEXT = {
     phase: select(moment.label("moment"), cases.c.subject_id)
     .where(
@@ -140,8 +144,8 @@ class RecomputeDeadlines:
         left = True
         if len(found) == GROUP:
             progress = replace(progress, at=found[-1].moment.isoformat(), after=found[-1].subject_id)
-        elif progress.phase == "final":
-            progress = replace(progress, phase="provisional", at=None, after=None)
+        elif (following := _AFTER.get(progress.phase)) is not None:
+            progress = replace(progress, phase=following, at=None, after=None)
         else:
             write_word(unit, APPLIED, word)
             left = False
@@ -153,8 +157,9 @@ class RecomputeDeadlines:
         later: list[tuple[Any, ...]] = []
         counts, moves = Recomputed(seen=len(ids)), []
         for case in unit.execute(_LOAD, {"ids": sorted(ids)}) if ids else ():
-            if case.withdrawn_at is not None or (case.default_at is None and not case.provisional):
-                continue  # withdrawn, or looked at, since it was found
+            backlog = case.default_reason == DefaultReason.BACKLOG.value and case.origin is None
+            if case.withdrawn_at is not None or (case.default_at is None and not case.provisional and not backlog):
+                continue  # withdrawn, rated or looked at, since it was found
             if case.default_reason == DefaultReason.FORGOTTEN.value:
                 continue  # its citizen asked to be forgotten: no default, whatever the calendar says
             due = self.rules.due(days, case.closed_at or case.created_at, case.area_code, case.created_at)
@@ -164,6 +169,9 @@ class RecomputeDeadlines:
                 deadline = due.deadline if case.provisional else case.deadline
                 values = (deadline, case.provisional and due.provisional, None, rated)
             else:
+                if backlog and not due.provisional and due.deadline <= case.created_at:
+                    # It stays so, whatever the configuration says by now of those that come.
+                    due = replace(due, default_at=None, default_reason=DefaultReason.BACKLOG)
                 reason = due.default_reason.value if due.default_reason is not None else None
                 values = (due.deadline, due.provisional, due.default_at, reason)
                 counts = replace(

@@ -436,8 +436,8 @@ _SELECT_EFFECTIVE: Select[Any] = (
 
 
 _SELECT_OVERALL: Select[Any] = (
-    # Given by SMS to an asking about several cases; what is given in a call is about that call and its case.
-    select(ratings.c.id)
+    # Given by SMS; what is given in a call is about that call and its case.
+    select(ratings.c.id, invitation_members.c.subject_id)
     .join(invitations, invitations.c.id == ratings.c.invitation_id)
     .join(invitation_members, invitation_members.c.invitation_id == invitations.c.id)
     .join(cases, cases.c.subject_id == invitation_members.c.subject_id)
@@ -446,8 +446,6 @@ _SELECT_OVERALL: Select[Any] = (
         ratings.c.call_subject_id.is_(None),
         invitations.c.kind == SubjectKind.CASE.value,
     )
-    .group_by(ratings.c.id)
-    .having(func.count() > 1)
 )
 
 
@@ -602,11 +600,12 @@ class Record:
 
     def _load_cases(self, rows: Sequence[Any]) -> dict[str, KnownCase]:
         askings = self._askings_of({row.subject_id for row in rows})
-        overall = self._overall({row.rating_id for row in rows if row.themed and row.origin == Origin.CITIZEN.value})
+        rated = {row.subject_id: row.rating_id for row in rows if row.themed and row.origin == Origin.CITIZEN.value}
+        overall = self._overall(rated)
         return {
             row.case_no: KnownCase(
                 row.subject_id,
-                _effective(row, overall=row.rating_id in overall),
+                _effective(row, overall=row.subject_id in overall),
                 row.dept_code,
                 row.dept_name,
                 row.task_code,
@@ -619,11 +618,14 @@ class Record:
             for row in rows
         }
 
-    def _overall(self, rating_ids: set[str]) -> set[str]:
-        """Those of these ratings that were given for a whole theme."""
-        if not rating_ids:
+    def _overall(self, given: dict[str, str]) -> set[str]:
+        """Those of these cases whose rating (`given`: by case) was asked of others of its theme, too."""
+        if not given:
             return set()
-        return set(self.unit.execute(_SELECT_OVERALL, {"ids": sorted(rating_ids)}).scalars())
+        asked: dict[str, set[str]] = {}
+        for row in self.unit.execute(_SELECT_OVERALL, {"ids": sorted(set(given.values()))}):
+            asked.setdefault(row.id, set()).add(row.subject_id)
+        return {case for case, rating in given.items() if asked.get(rating, set()) - {case}}
 
     def _askings_of(self, subjects: set[str]) -> dict[str, Asking]:
         """The invitation of each of these subjects: the open one, else the newest."""

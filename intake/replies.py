@@ -9,7 +9,8 @@ Rules kept here:
 3. The digits of a reply were read by some key map. Where the invitation that it turns out to mean was asked with
    another, nothing happens and the reader is told to read it again by that one.
 4. A rating by SMS is an evaluation of every member of the invitation that has none, and the next of one that has only a
-   default, made inside the late window before. Nothing here changes a level.
+   default, made inside the late window before. So it is for the theme's cases that something else asks about, where the
+   invitation asks about the theme. Nothing here changes a level.
 """
 
 from __future__ import annotations
@@ -346,7 +347,8 @@ class Wave:
                 now,
             )
         )
-        rated = [(member, self._evaluate(command, row, known, member, rating_id, decision)) for member in known.members]
+        members = (*known.members, *self._linked(known))
+        rated = [(member, self._evaluate(command, row, known, member, rating_id, decision)) for member in members]
         given = [(member, key) for member, key in rated if key is not None]
         case_carries_it = any(member.kind is SubjectKind.CASE for member, _ in given)
         not_before = now + command.rules.reason_hold if decision.hold else now
@@ -370,6 +372,10 @@ class Wave:
         self._audit(command, AuditAction.RATING_STORED, given[0][0].row.subject_id, "late" if late else None)
         return bool(pushed) and not decision.hold
 
+    def _linked(self, known: KnownInvitation) -> Sequence[Member]:
+        """Cases that are rated with an invitation's without being asked about by it."""
+        return known.linked
+
     def _evaluate(
         self, command: TakeReply, row: Any, known: KnownInvitation, member: Member, rating_id: str, decision: Decision
     ) -> tuple[str, str, int] | None:
@@ -382,7 +388,7 @@ class Wave:
             self.rows.superseded.append((facts.subject_id, member.effective.assess_number))
         call = next((one.row for one in known.members if one.kind is SubjectKind.CALL), None)
         of_call = member.kind is SubjectKind.CALL
-        queue = call.queue if call is not None else None
+        queue = call.queue if call is not None and member in known.members else None
         if of_call:
             agent, dept, area = facts.call_agent, facts.dept, facts.call_area or rules.area_code
         else:  # one that was answered in a call was told by it (intake/record.py)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import and_, bindparam, null, select
 
 from intake.conversation import Invited, Standing
 from intake.counted import ASKED_COLUMNS
@@ -42,6 +42,18 @@ _INVITATIONS = (
     .order_by(invitations.c.id)
     .with_for_update()
 )
+_OF_CASE = (
+    cases.c.case_no,
+    cases.c.service_number,
+    cases.c.agent,
+    cases.c.dept_code,
+    cases.c.dept_name,
+    cases.c.task_code,
+    cases.c.task_name,
+    cases.c.area_code,
+    cases.c.theme_id,
+    cases.c.withdrawn_at,
+)
 _MEMBERS = (
     select(
         invitation_members.c.invitation_id,
@@ -51,22 +63,41 @@ _MEMBERS = (
         calls.c.queue,
         calls.c.dept,
         calls.c.area_code.label("call_area"),
-        cases.c.case_no,
-        cases.c.service_number,
-        cases.c.agent,
-        cases.c.dept_code,
-        cases.c.dept_name,
-        cases.c.task_code,
-        cases.c.task_name,
-        cases.c.area_code,
-        cases.c.theme_id,
-        cases.c.withdrawn_at,
+        *_OF_CASE,
     )
     .select_from(invitation_members)
     .outerjoin(calls, calls.c.subject_id == invitation_members.c.subject_id)
     .outerjoin(cases, cases.c.subject_id == invitation_members.c.subject_id)
     .where(invitation_members.c.invitation_id.in_(bindparam("ids", expanding=True)))
     .order_by(invitation_members.c.invitation_id, invitation_members.c.subject_id)
+)
+_ASKED, _LINKED = cases.alias("asked"), cases.alias("linked")
+_ELSEWHERE = invitation_members.alias("elsewhere")
+_OF_THEMES = (
+    select(invitation_members.c.invitation_id, _LINKED.c.subject_id, _ELSEWHERE.c.invitation_id.label("asked_by"))
+    .select_from(invitations)
+    .join(invitation_members, invitation_members.c.invitation_id == invitations.c.id)
+    .join(_ASKED, _ASKED.c.subject_id == invitation_members.c.subject_id)
+    .join(
+        _LINKED,
+        and_(
+            _LINKED.c.theme_id == _ASKED.c.theme_id,
+            _LINKED.c.number_hash == _ASKED.c.number_hash,
+            _LINKED.c.subject_id != _ASKED.c.subject_id,
+        ),
+    )
+    .outerjoin(_ELSEWHERE, _ELSEWHERE.c.subject_id == _LINKED.c.subject_id)
+    .where(
+        invitations.c.id.in_(bindparam("ids", expanding=True)),
+        invitations.c.kind == SubjectKind.CASE.value,
+        _ASKED.c.batch_id.is_(None),
+    )
+)
+"""The cases of a theme that is asked as a whole, and whatever asks about them."""
+_LINKED_CASES = (
+    select(cases.c.subject_id, null().label("call_key"), *_OF_CASE)
+    .where(cases.c.subject_id.in_(bindparam("subjects", expanding=True)))
+    .order_by(cases.c.subject_id)
 )
 _EVALUATED = (
     select(
@@ -87,12 +118,15 @@ _EVALUATED = (
     .order_by(evaluations.c.subject_id, evaluations.c.assess_number)
 )
 _RATED = select(
-    ratings.c.id, ratings.c.invitation_id, ratings.c.satisfaction, ratings.c.reasons, ratings.c.comment
+    ratings.c.id,
+    ratings.c.invitation_id,
+    ratings.c.call_subject_id,
+    ratings.c.satisfaction,
+    ratings.c.reasons,
+    ratings.c.comment,
 ).where(ratings.c.id.in_(bindparam("ids", expanding=True)))
-_MEMBER_COUNT = (
-    select(invitation_members.c.invitation_id, func.count().label("members"))
-    .where(invitation_members.c.invitation_id.in_(bindparam("ids", expanding=True)))
-    .group_by(invitation_members.c.invitation_id)
+_ASKED_WITH = select(invitation_members.c.invitation_id, invitation_members.c.subject_id).where(
+    invitation_members.c.invitation_id.in_(bindparam("ids", expanding=True))
 )
 
 
@@ -153,11 +187,16 @@ class Member:
 
 @dataclass(slots=True)
 class KnownInvitation:
-    """An invitation with its members and its rating."""
+    """An invitation with its members and its rating.
+
+    `linked`: the cases of its theme 主题 that something else asks about; its rating is the overall one, and covers
+    those that have none.
+    """
 
     row: Any
     members: list[Member]
     rating: Any = None
+    linked: list[Member] = field(default_factory=list)
 
     @property
     def id(self) -> str:
@@ -226,12 +265,21 @@ def load_invitations(unit: Unit, ids: Mapping[str, datetime], late_window: timed
     """
     if not ids:
         return {}
-    known = {row.id: KnownInvitation(row, []) for row in unit.execute(_INVITATIONS, {"ids": sorted(ids)})}
+    linked: dict[str, set[str]] = {}
+    locked = set(ids)
+    for row in unit.execute(_OF_THEMES, {"ids": list(ids)}):
+        linked.setdefault(row.invitation_id, set()).add(row.subject_id)
+        if row.asked_by is not None:  # what rates or defaults a case locks what asks about it
+            locked.add(row.asked_by)
+    rows = unit.execute(_INVITATIONS, {"ids": sorted(locked)})
+    known = {row.id: KnownInvitation(row, []) for row in rows if row.id in ids}
     by_subject: dict[str, list[Member]] = {}
     for row in unit.execute(_MEMBERS, {"ids": list(ids)}):
         member = Member(row, ids[row.invitation_id] - late_window)
         known[row.invitation_id].members.append(member)
         by_subject.setdefault(row.subject_id, []).append(member)
+    for member in _linked(unit, known, linked, ids, late_window):
+        by_subject.setdefault(member.row.subject_id, []).append(member)
     for evaluated in _evaluated(unit, list(by_subject)):
         for member in by_subject[evaluated.subject_id]:
             member.evaluated.append(evaluated)
@@ -247,22 +295,45 @@ def load_invitations(unit: Unit, ids: Mapping[str, datetime], late_window: timed
     return known
 
 
+def _linked(
+    unit: Unit,
+    known: Mapping[str, KnownInvitation],
+    linked: Mapping[str, set[str]],
+    ids: Mapping[str, datetime],
+    late_window: timedelta,
+) -> Iterable[Member]:
+    """The cases of the themes beside the members."""
+    subjects = {subject for several in linked.values() for subject in several}
+    if not subjects:
+        return
+    rows = {row.subject_id: row for row in unit.execute(_LINKED_CASES, {"subjects": list(subjects)})}
+    for identity, several in linked.items():
+        one = known[identity]
+        for subject in sorted(several - {member.row.subject_id for member in one.members}):
+            member = Member(rows[subject], ids[identity] - late_window)
+            one.linked.append(member)
+            yield member
+
+
 def _mark_copies(unit: Unit, known: Iterable[KnownInvitation], by_id: Mapping[str, Any]) -> None:
     """A theme's overall rating gives way to the case's own, inside the late window."""
     asked_with = {row.invitation_id for row in by_id.values() if row.invitation_id is not None}
-    sizes = {
-        row.invitation_id: row.members
-        for row in (unit.execute(_MEMBER_COUNT, {"ids": list(asked_with)}) if asked_with else ())
-    }
+    whom: dict[str, set[str]] = {}
+    for row in unit.execute(_ASKED_WITH, {"ids": list(asked_with)}) if asked_with else ():
+        whom.setdefault(row.invitation_id, set()).add(row.subject_id)
     for one in known:
         if sum(member.kind is SubjectKind.CASE for member in one.members) != 1:
             continue
         for member in one.members:
             effective = member.effective
             if effective is not None and _may_be_copy(member):
-                given_to = by_id[effective.rating_id].invitation_id if effective.rating_id in by_id else None
-                others = given_to not in (None, one.id) and sizes.get(given_to, 0) > 1
-                member.copied = others and effective.created_at >= member.since
+                rating = by_id.get(effective.rating_id)
+                if rating is None or rating.call_subject_id is not None or rating.invitation_id == one.id:
+                    continue  # what is given in a call is about that call and its case
+                others = whom.get(rating.invitation_id, set()) - {member.row.subject_id}
+                member.copied = bool(others) and effective.created_at >= member.since
+        if any(member.copied for member in one.members):  # the theme was rated: what follows is the case's own
+            one.linked.clear()
 
 
 def _evaluated(unit: Unit, subjects: Sequence[str]) -> Iterable[Evaluated]:

@@ -215,6 +215,7 @@ cases = Table(
     Index("ix_cases_number_tail", "number_tail", "subject_id"),
     Index("ix_cases_default", "default_at", "subject_id", **_where("default_at IS NOT NULL")),
     Index("ix_cases_provisional", "deadline", "subject_id", **_where("provisional")),
+    Index("ix_cases_backlog", "deadline", "subject_id", **_where("default_reason = 'backlog'")),
     Index("ix_cases_batch_id", "batch_id", **_where("batch_id IS NOT NULL")),
     Index("ix_cases_theme_id", "theme_id", **_where("theme_id IS NOT NULL")),
 )

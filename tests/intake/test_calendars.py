@@ -328,6 +328,42 @@ def test_a_case_that_came_after_its_final_deadline_is_backlog_when_that_is_known
     assert standing(case("GD-1")) == (end_of("2027-02-17"), False, None, "backlog")
 
 
+FEAST = tuple(date(2026, 11, day) for day in (19, 20, 23, 24))
+
+
+@pytest.mark.parametrize(
+    ("posted", "due", "opens"),
+    [
+        ("2026-11-26T10:00:00", "2026-12-01", True),
+        ("2026-12-01T23:00:00", "2026-12-01", True),
+        ("2026-12-02T00:10:00", "2026-12-01", False),
+    ],
+)
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_case_that_had_time_after_all_is_no_backlog_any_more(
+    doors: Callable[[], Door], keyring: Keyring, clock: TurnedClock, case: Case, posted: str, due: str,
+    opens: bool, allowed: bool,
+) -> None:  # fmt: skip
+    """Days off that are told late move its deadline behind its coming."""
+    door = doors()
+    here = Process(door, keyring, clock)
+    clock.turn(datetime.fromisoformat(posted).replace(tzinfo=SHANGHAI) - clock.now())
+    here.post("GD-1")
+    here.post("GD-2")
+    here.closed_in_call("GD-2", rated=True)
+    assert standing(case("GD-1")) == (end_of("2026-11-25"), False, None, "backlog")
+    here.bring_in(*(off(day, LINXIA) for day in FEAST))
+    # What the configuration says now of those that come does not bring back those that came.
+    total = Process(door, keyring, clock, backlog=allowed).compute()
+    assert total.moved == 1
+    moment = end_of(due)
+    assert standing(case("GD-1")) == (moment, False, moment if opens else None, None if opens else "backlog")
+    assert standing(case("GD-2")) == (end_of("2026-11-25"), False, None, "backlog")
+    here.bring_in(*(DayLine(LINXIA, day, None) for day in FEAST))
+    assert here.compute().moved == 1
+    assert standing(case("GD-1")) == (end_of("2026-11-25"), False, None, "backlog")
+
+
 def test_what_is_looked_at_rated_or_withdrawn_stays(here: Process, emptied: Database, case: Case) -> None:
     for number in range(1, 4):
         here.post(f"GD-{number}")
@@ -446,7 +482,10 @@ def test_a_post_that_races_with_an_import_never_keeps_an_old_deadline(
         assert connection.execute(select(cases.c.default_at)).scalar_one() == end_of("2026-11-26")
 
 
-@pytest.mark.parametrize(("phase", "index"), [("final", "ix_cases_default"), ("provisional", "ix_cases_provisional")])
+@pytest.mark.parametrize(
+    ("phase", "index"),
+    [("final", "ix_cases_default"), ("provisional", "ix_cases_provisional"), ("backlog", "ix_cases_backlog")],
+)
 def test_each_group_is_found_by_an_index(emptied: Database, phase: str, index: str) -> None:
     """A day's deadlines are all of one second: without the whole order in the index each group would sort them all."""
     compiled = (

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import delete, select
 
 from intake.cases import CaseDesk, Verdict
 from intake.defaults import DefaultDue, Defaulted, DefaultRules
@@ -19,7 +20,17 @@ from models.clock import TurnedClock
 from models.door import Door
 from models.privacy import Keyring
 from models.recount import rebuild
-from models.tables import audit, cases, codes, evaluations, invitations, outbox, ratings, remarks
+from models.tables import (
+    audit,
+    cases,
+    codes,
+    evaluations,
+    invitation_members,
+    invitations,
+    outbox,
+    ratings,
+    remarks,
+)
 from models.terms import Satisfaction
 from tests.intake.counting import agree
 from tests.intake.replying import KEYS, WAIT, Replying, level
@@ -370,3 +381,88 @@ def test_an_asking_whose_cases_are_rated_elsewhere_ends_with_them_but_a_calls(
     office.until(GRACE)
     assert office.default() == Defaulted(skipped={"rated": 1})
     assert office.record.one(invitations).state == state
+
+
+def theme_asked_apart(office: Office, **more: Any) -> tuple[str, str]:
+    """GD-1 of a theme is asked about with its call, GD-2 by the theme's own asking; the codes are 07 and 08."""
+    first = office.record.case("GD-1", deadline=DEADLINE, default_at=DEADLINE, **{"theme_id": "T", **more})
+    office.invite(office.record.call(), first, kind="call")
+    second = office.record.case("GD-2", theme_id="T", deadline=DEADLINE, default_at=DEADLINE)
+    office.invite(second, code="08")
+    return first, second
+
+
+def test_a_themes_rating_covers_the_case_that_its_call_asks_about(office: Office) -> None:
+    record = office.record
+    theme_asked_apart(office)
+    assert record.reply(level(5), code="08").outcome == "rated"
+    assert office.levels() == [("GD-1", 1, "citizen", 5, True), ("GD-2", 1, "citizen", 5, True)]
+    assert len(record.rows(outbox)) == 2
+    assert len(record.rows(ratings)) == 1
+    assert [(row.kind, row.state) for row in record.rows(invitations)] == [("call", "asked"), ("case", "rated")]
+    agree(record.database)
+    office.until(GRACE)
+    assert office.default() == Defaulted(skipped={"rated": 2})
+    # 也可分别评价: it gives way to the case's own.
+    assert record.reply(level(1), code="07").outcome == "rated"
+    assert [one for one in office.levels() if one[0] != "call"] == [
+        ("GD-1", 1, "citizen", 5, False),
+        ("GD-1", 2, "citizen", 1, True),
+        ("GD-2", 1, "citizen", 5, True),
+    ]
+    agree(record.database)
+
+
+@pytest.mark.parametrize(
+    ("what", "more"),
+    [
+        ("of a batch", {"batch_id": "B"}),
+        ("asked about without a call of its own", {}),
+    ],
+)
+def test_whatever_asks_about_a_case_of_the_theme(office: Office, what: str, more: dict[str, Any]) -> None:
+    theme_asked_apart(office, **more)
+    if what != "of a batch":
+        office.record.write(delete(invitation_members).where(invitation_members.c.invitation_id.in_(
+            select(invitations.c.id).where(invitations.c.kind == "call"))))  # fmt: skip
+    office.record.reply(level(5), code="08")
+    assert office.levels() == [("GD-1", 1, "citizen", 5, True), ("GD-2", 1, "citizen", 5, True)]
+
+
+@pytest.mark.parametrize(
+    ("more", "kept"),
+    [
+        ({"theme_id": "another"}, []),
+        ({"number_hash": b"0" * 16}, []),
+        ({"withdrawn_at": START}, []),
+    ],
+    ids=["of another theme", "of another citizen", "withdrawn"],
+)
+def test_a_themes_rating_covers_nothing_else(office: Office, more: dict[str, Any], kept: list[Any]) -> None:
+    theme_asked_apart(office, **more)
+    office.record.reply(level(5), code="08")
+    assert office.levels() == [*kept, ("GD-2", 1, "citizen", 5, True)]
+
+
+def test_nor_a_case_with_a_rating_of_its_own(office: Office) -> None:
+    first, _ = theme_asked_apart(office)
+    office.record.rated(first, 1)
+    office.record.reply(level(5), code="08")
+    assert office.levels() == [("GD-1", 1, "citizen", 1, True), ("GD-2", 1, "citizen", 5, True)]
+
+
+def test_what_is_said_of_one_case_of_a_theme_with_its_call_is_about_that_alone(office: Office) -> None:
+    theme_asked_apart(office)
+    office.record.reply(level(1), code="07")
+    assert [one for one in office.levels() if one[0] != "call"] == [("GD-1", 1, "citizen", 1, True)]
+
+
+def test_a_calls_case_that_is_posted_after_its_themes_rating_takes_a_copy(office: Office) -> None:
+    record = office.record
+    stub = record.case("GD-1", stub=True, deadline=DEADLINE, default_at=DEADLINE, theme_id=None)
+    office.invite(record.call(), stub, kind="call")
+    office.invite(record.case("GD-2", theme_id="T"), code="08")
+    record.reply(level(5), code="08")
+    assert office.post(posted("GD-1", theme_id="T"))[0].reason == "rated"
+    assert office.levels() == [("GD-1", 1, "citizen", 5, True), ("GD-2", 1, "citizen", 5, True)]
+    agree(record.database)

@@ -245,7 +245,7 @@ def test_an_import_finishes_what_a_killed_one_left(run: Run, config: Path, write
     assert word is not None
     assert progress is not None
     database.write_meta("calendar.applied", None)
-    database.write_meta("calendar.progress", progress.replace('"provisional", "at"', '"final", "at"'))
+    database.write_meta("calendar.progress", progress.replace('"backlog", "at"', '"final", "at"'))
     old = datetime(2026, 11, 25, 23, 59, 59, tzinfo=SHANGHAI)
     with database.write_engine.begin() as connection:
         connection.execute(update(cases).values(deadline=old, default_at=old))
