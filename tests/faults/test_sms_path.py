@@ -47,8 +47,8 @@ def test_from_the_case_to_the_centre_over_an_smsc_that_is_not_ours(
 ) -> None:
     server = make_sms_server(smsc_port=node_smsc.port)
     server.start()
-    story = "上个月我打热线，想在小区门口装几盏路灯，工作人员第二天就来现场看了，三盏路灯全部装好，晚上出门亮堂堂的。"
-    replies = ["2", "１", "非常满意", f"非常满意，{story}{story}{story}"]
+    story = "，工作人员很热情，处理得很及时，路灯修好了，服务态度也非常好，问题解决了，非常感谢政府"
+    replies = ["2", "１", "非常满意", f"非常满意{story * 4}"]
     levels = [4, 5, 5, 5]
     posted = [case(number) for number in stage.numbers(len(replies))]
     assert server.post(posted) == [201] * len(replies)
