@@ -304,9 +304,7 @@ def _is_told(satisfaction: Satisfaction, beside: _Beside) -> bool:
     bad = beside.complaining_face or any(
         clause.bad or clause.accuses or clause.sounds_bad or (clause.mild and not clause.good) for clause in beside.said
     )
-    if satisfaction is Satisfaction.BASICALLY_SATISFIED:
-        return good != bad
-    return bad and not good if satisfaction.is_bad else good and not bad
+    return good != bad if satisfaction is Satisfaction.BASICALLY_SATISFIED else bad and not good
 
 
 _STORY = 40
@@ -316,8 +314,9 @@ _STORY = 40
 def _words_problem(satisfaction: Satisfaction, beside: _Beside) -> Rule | None:
     """Why a level's words or stars are none. They are plainer than a digit: beside them a clause may also say nothing
     for either half, beside 一般 it may accuse, beside 不满意 praise may stand before a complaint, and a story that no
-    list covers may be told, if it sounds like one half alone."""
-    if beside.length >= _STORY and _is_told(satisfaction, beside):
+    list covers may be told, if it sounds like one half alone; beside the good half none is."""
+    is_good = satisfaction > Satisfaction.BASICALLY_SATISFIED
+    if beside.length >= _STORY and not is_good and _is_told(satisfaction, beside):
         return None
     if not satisfaction.is_bad:
         if beside.contradicts(satisfaction):
