@@ -70,6 +70,7 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("R6 Fillers that praise", "beside", ("praise_alone",)),
     ("R6 Faces of praise", "beside", ("good_faces",)),
     ("R6 Faces of complaint", "beside", ("bad_faces",)),
+    ("R6 Signs that are no faces", "beside", ("plain_signs",)),
     ("R7 What a digit before a stop counts", "characters", ("measures", "begins")),
     ("R7 … unless the clause begins so", "characters", ("measures", "begins_none")),
     ("R6 What counts on over a space", "characters", ("measures", "counting")),

@@ -15,7 +15,7 @@ from config.keymap import KeyMap
 from models.terms import Satisfaction
 from sms.grammar.automatic import folded_is_automatic
 from sms.grammar.beside import Said, said
-from sms.grammar.clauses import LONGEST, Clause, Gap, Kind, Level, clauses_of, core_of
+from sms.grammar.clauses import LONGEST, Clause, Gap, Kind, Level, clauses_of, core_of, has_strange_face
 from sms.grammar.fold import Folded, fold
 from sms.grammar.words import Doubt, cover, words
 
@@ -55,6 +55,7 @@ class Rule(StrEnum):
     TWICE = "R6-twice"
     LIST = "R6-list"
     LOOSE = "R6-loose"
+    FACE = "R6-face"
     OPPOSITE = "R6-opposite"
     UNSUPPORTED = "R6-unsupported"
     SPOILED = "R7-spoiled"
@@ -252,6 +253,8 @@ class _Beside:
     said: tuple[Said, ...]
     praising_face: bool
     complaining_face: bool
+    strange_face: bool
+    """One that stands in no list: 🐶, [旺柴] and what comes next year may turn praise round."""
     length: int
     praising_filler: bool
     """好 and its like, which may praise, and may only say that a message came."""
@@ -273,6 +276,7 @@ def _beside(text: str, clauses: Sequence[Clause]) -> _Beside:
         tuple(said(clause.text) for clause in apart),
         any(face in faces for face in known.good_faces),
         any(face in faces for face in known.bad_faces),
+        has_strange_face(faces),
         sum(len(clause.text) for clause in apart),
         any(clause.kind is Kind.FILLER and clause.text in known.praise_alone for clause in clauses),
     )
@@ -321,6 +325,8 @@ def _words_problem(satisfaction: Satisfaction, beside: _Beside) -> Rule | None:
     if not satisfaction.is_bad:
         if beside.contradicts(satisfaction):
             return Rule.OPPOSITE
+        if is_good and beside.strange_face:
+            return Rule.FACE
         if satisfaction is Satisfaction.BASICALLY_SATISFIED:
             fits = all(clause.good or clause.bad or clause.mild or clause.aside for clause in beside.said)
         else:
@@ -371,6 +377,8 @@ def _digit_problem(satisfaction: Satisfaction, text: str, clauses: Sequence[Clau
     beside = _beside(text, clauses)
     if beside.contradicts(satisfaction):
         return Rule.OPPOSITE
+    if beside.strange_face and satisfaction > Satisfaction.BASICALLY_SATISFIED:
+        return Rule.FACE
     return None if _is_supported(satisfaction, beside) else Rule.UNSUPPORTED
 
 

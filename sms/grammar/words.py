@@ -20,7 +20,7 @@ from models.terms import Satisfaction
 from sms.grammar.fold import fold
 from sms.grammar.source import read_toml
 
-__all__ = ["Doubt", "GrammarInvalid", "Part", "Sign", "Words", "cover", "longest_first", "words"]
+__all__ = ["COVER", "Doubt", "GrammarInvalid", "Part", "Sign", "Words", "cover", "longest_first", "words"]
 
 COVER = "\x00"
 """Stands where a word was covered; no folded text holds it."""
@@ -98,6 +98,9 @@ class Words:
     praise_alone: frozenset[str]
     good_faces: tuple[str, ...]
     bad_faces: tuple[str, ...]
+    listed_faces: frozenset[str]
+    plain_signs: frozenset[str]
+    """One character each: the faces of the lists, and signs that say nothing."""
     opt_out_whole: re.Pattern[str]
     opt_out_clause: re.Pattern[str]
     opt_in: frozenset[str]
@@ -202,6 +205,8 @@ def words() -> Words:
     clause_before = longest_first(_list("orders", "opt_out", "before"))
     clause_after = longest_first(_list("orders", "opt_out", "after"))
     good, bad, neutral = (_list("characters", "stars", key) for key in ("good", "bad", "neutral"))
+    stars: Mapping[str, str] = characters["stars"]
+    good_faces, bad_faces = _list("beside", "good_faces"), _list("beside", "bad_faces")
     code_words = longest_first(_list("automatic", "codes"))
     parts = _parts()
     signs = _signs(parts)
@@ -228,8 +233,12 @@ def words() -> Words:
         sign_lengths=_lengths(signs),
         negators=_list("beside", "negators"),
         praise_alone=frozenset(_list("beside", "praise_alone")),
-        good_faces=_list("beside", "good_faces"),
-        bad_faces=_list("beside", "bad_faces"),
+        good_faces=good_faces,
+        bad_faces=bad_faces,
+        listed_faces=frozenset((*good_faces, *bad_faces)),
+        plain_signs=frozenset(
+            (*good_faces, *bad_faces, *_list("beside", "plain_signs"), *stars["others"], stars["sign"])
+        ),
         opt_out_whole=re.compile(
             f"(?:(?:{order_before})*+(?:{letters}|{opt_out})|(?:{letters})(?:{opt_out})|(?:{opt_out})(?:{letters}))"
             f"(?:{order_after})*+\\Z"

@@ -39,6 +39,7 @@ WHY: dict[str, tuple[str, str]] = {
     "5，没人管，5": ("?", Rule.TWICE),
     "1、小区停电": ("?", Rule.LIST),
     "5 马某": ("?", Rule.LOOSE),
+    "非常满意🐶": ("?", Rule.FACE),
     "5，服务很好": ("?", Rule.OPPOSITE),
     "1，我家的物业费": ("?", Rule.UNSUPPORTED),
     "5，拖了3天没人管": ("?", Rule.SPOILED),
