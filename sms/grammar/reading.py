@@ -17,7 +17,7 @@ from sms.grammar.automatic import folded_is_automatic
 from sms.grammar.beside import Said, said
 from sms.grammar.clauses import LONGEST, Clause, Gap, Kind, Level, clauses_of, core_of, has_strange_face
 from sms.grammar.fold import Folded, fold
-from sms.grammar.words import Doubt, cover, words
+from sms.grammar.words import COVER, Doubt, cover, words
 
 __all__ = ["Outcome", "Reading", "Rule", "read"]
 
@@ -143,9 +143,14 @@ def _is_opt_in(clauses: Sequence[Clause]) -> bool:
 # ── R3: doubt ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def _covered(match: re.Match[str]) -> str:
+    """物业让我们自己修: who makes somebody feel or do that asks for no level; 让我等着选1 does, it stays."""
+    return match[0] if any(sign in match["rest"] for sign in words().rating) else COVER + match[0][1:]
+
+
 def _doubt(text: str) -> Doubt | None:
     known = words()
-    text = cover(text, known.harmless)
+    text = known.made_me.sub(_covered, cover(text, known.harmless))
     for doubt, entries in known.doubts.items():
         if any(entry in text for entry in entries):
             return doubt
@@ -234,13 +239,21 @@ def _surroundings(clauses: Sequence[Clause]) -> Rule | None:
         if before.is_level and clause.kind is Kind.TEXT:
             if clause.text in known.topics or clause.text.startswith(known.limits):
                 return Rule.LIMITED
-            if before.text == _USUALLY and clause.text.startswith(known.how_often):
+            if core_of(before.text) == _USUALLY and _says_how_often(clause.text):
                 return Rule.UNFINISHED
             if gap.closes:
                 return Rule.EMBEDDED
             if gap.only_spaces and before.kind is not Kind.DIGIT:
                 return Rule.EMBEDDED
     return None
+
+
+def _says_how_often(text: str) -> bool:
+    """一般，领导不来: usually they do not come. What has happened, or how it was, is no habit (一般，没解决)."""
+    known = words()
+    if text.startswith(known.how_often):
+        return True
+    return said(text).accuses and not any(sign in text for sign in known.once)
 
 
 # ── R6: praise and complaint beside a level ───────────────────────────────────────────────────────────────────────────
@@ -379,6 +392,12 @@ def _digit_problem(satisfaction: Satisfaction, text: str, clauses: Sequence[Clau
         return Rule.OPPOSITE
     if beside.strange_face and satisfaction > Satisfaction.BASICALLY_SATISFIED:
         return Rule.FACE
+    if (
+        satisfaction.is_bad
+        and not (beside.said or beside.complaining_face)
+        and any(thanks in clause.text for clause in clauses for thanks in known.thanks_in_fillers)
+    ):
+        return Rule.OPPOSITE
     return None if _is_supported(satisfaction, beside) else Rule.UNSUPPORTED
 
 

@@ -17,7 +17,7 @@ from enum import Enum, StrEnum, auto
 from functools import cache
 
 from models.terms import Satisfaction
-from sms.grammar.fold import fold
+from sms.grammar.fold import HAN, fold
 from sms.grammar.source import read_toml
 
 __all__ = ["COVER", "Doubt", "GrammarInvalid", "Part", "Sign", "Words", "cover", "longest_first", "words"]
@@ -77,6 +77,9 @@ class Words:
     numerals: Mapping[str, str]
     doubts: Mapping[Doubt, tuple[str, ...]]
     harmless: tuple[str, ...]
+    made_me: re.Pattern[str]
+    """让我 before what nobody rates by, with the clause's rest."""
+    rating: tuple[str, ...]
     before: re.Pattern[str]
     after: re.Pattern[str]
     alone: frozenset[str]
@@ -86,6 +89,8 @@ class Words:
     topic_beginnings: tuple[str, ...]
     limits: tuple[str, ...]
     how_often: tuple[str, ...]
+    once: tuple[str, ...]
+    thanks_in_fillers: tuple[str, ...]
     begins_measure: tuple[str, ...]
     begins_none: tuple[str, ...]
     parts: Mapping[str, frozenset[Part]]
@@ -215,6 +220,11 @@ def words() -> Words:
         numerals=numerals,
         doubts={doubt: _list("doubts", doubt.value) for doubt in Doubt},
         harmless=_list("doubts", "harmless"),
+        made_me=re.compile(
+            f"[让叫](?=(?:{longest_first(_list('doubts', 'made_whom'))})"
+            f"(?:{longest_first(_list('doubts', 'made'))})(?P<rest>[{HAN}0-9a-z]{{0,20}}))"
+        ),
+        rating=_list("doubts", "rating"),
         before=re.compile(longest_first(_list("fillers", "before"))),
         after=re.compile(f"(?:{longest_first(_list('fillers', 'after'))})\\Z"),
         alone=frozenset(_list("fillers", "alone")),
@@ -224,6 +234,8 @@ def words() -> Words:
         topic_beginnings=_list("clauses", "topic_beginnings"),
         limits=_list("clauses", "limits"),
         how_often=_list("clauses", "how_often"),
+        once=_list("clauses", "once"),
+        thanks_in_fillers=_list("fillers", "thanks"),
         begins_measure=_list("characters", "measures", "begins"),
         begins_none=_list("characters", "measures", "begins_none"),
         parts=parts,
