@@ -78,6 +78,9 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("R6 Signs that are no faces", "beside", ("plain_signs",)),
     ("R7 What a digit before a stop counts", "characters", ("measures", "begins")),
     ("R7 … unless the clause begins so", "characters", ("measures", "begins_none")),
+    ("R6 What may touch a digit, besides what praises and accuses", "characters", ("measures", "touching")),
+    ("R6 What may not", "characters", ("measures", "touching_not")),
+    ("R6 What may touch a good digit alone", "characters", ("measures", "touching_praise")),
     ("R6 What counts on over a space", "characters", ("measures", "counting")),
     ("Conversation: a mistake", "orders", ("mistaken", "phrases")),
 )

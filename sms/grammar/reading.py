@@ -17,7 +17,7 @@ from sms.grammar.automatic import folded_is_automatic
 from sms.grammar.beside import Said, said
 from sms.grammar.clauses import LONGEST, Clause, Gap, Kind, Level, clauses_of, core_of, has_strange_face
 from sms.grammar.fold import Folded, fold
-from sms.grammar.words import COVER, Doubt, cover, words
+from sms.grammar.words import COVER, Doubt, Part, cover, words
 
 __all__ = ["Outcome", "Reading", "Rule", "read"]
 
@@ -95,7 +95,7 @@ def read(text: str, keys: KeyMap) -> Reading:
     knows.
     """
     folded = fold(text)
-    clauses = clauses_of(folded, keys)
+    clauses = _with_touching_digit(clauses_of(folded, keys), keys)
     doubt = _doubt(folded.text)
     pressure = doubt is Doubt.PRESSURE
     opt_out = _opt_out(clauses)
@@ -193,6 +193,7 @@ def _level(folded: Folded, clauses: Sequence[Clause], keys: KeyMap) -> tuple[Sat
 
 
 _DIGITS = re.compile("[0-9]")
+_ASCII_DIGITS = frozenset("0123456789")
 
 
 def _drawn_stars(text: str) -> tuple[Satisfaction | None, bool]:
@@ -353,6 +354,49 @@ def _words_problem(satisfaction: Satisfaction, beside: _Beside) -> Rule | None:
     return Rule.UNSUPPORTED
 
 
+def _with_touching_digit(clauses: list[Clause], keys: KeyMap) -> list[Clause]:
+    """5没人管, 1很好: a digit at the message's head that touches a clause of its own half, in two clauses."""
+    place = next((place for place, clause in enumerate(clauses) if clause.kind is not Kind.FILLER), None)
+    if place is None:
+        return clauses
+    whole = clauses[place]
+    digit, rest = whole.text[:1], whole.text[1:]
+    satisfaction = keys.level_of(digit) if whole.kind is Kind.TEXT and digit in _ASCII_DIGITS else None
+    if satisfaction is None or len(rest) > LONGEST or not _may_touch(rest):
+        return clauses
+    is_short_praise = rest in words().touching_praise and satisfaction > Satisfaction.BASICALLY_SATISFIED
+    if not is_short_praise and not (_fits(said(rest), satisfaction) and not _TIMES.search(rest)):
+        return clauses
+    touching = Gap("", "")
+    kind = Kind.FILLER if is_short_praise else Kind.TEXT
+    cut = whole.start + 1
+    return [
+        *clauses[:place],
+        Clause(digit, whole.start, cut, Kind.DIGIT, Level(satisfaction), whole.left, touching),
+        Clause(rest, cut, whole.end, kind, None, touching, whole.right),
+        *clauses[place + 1 :],
+    ]
+
+
+def _may_touch(rest: str) -> bool:
+    """Whether what touches a digit can be neither its measure nor a name with it (5社没人管, 1小区修好了)."""
+    known = words()
+    if rest in known.touching_praise:
+        return True
+    if not rest.startswith(known.begins_none) and (rest[:1] in known.units or rest.startswith(known.begins_measure)):
+        return False
+    if rest.startswith(known.touching_not):
+        return False
+    return any(
+        rest.startswith(word) and (word in known.touching or known.parts[word] & _OF_A_COMMENT)
+        for length in known.part_lengths
+        if (word := rest[:length]) in known.parts
+    )
+
+
+_OF_A_COMMENT = frozenset({Part.DEED, Part.PRAISE, Part.THANKS, Part.DONE, Part.MILD, Part.ACCUSATION, Part.FINAL})
+
+
 # ── R6 and R7: digits ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -364,7 +408,12 @@ def _digit_problem(satisfaction: Satisfaction, text: str, clauses: Sequence[Clau
     if len(places) > 1 and (others or len(places) > 2):
         return Rule.TWICE
     inside = sum(len(_DIGITS.findall(clauses[place].text)) for place in places)
-    inside += sum(len(_DIGITS.findall(clause.text)) for clause in others if said(clause.text).is_laid_out)
+    head = next(clause for clause in clauses if clause.kind is not Kind.FILLER)
+    inside += sum(
+        len(_DIGITS.findall(clause.text))
+        for clause in others
+        if said(clause.text).is_laid_out and (not _TIMES.search(clause.text) or _tells_how_often(head, clause))
+    )
     if len(_DIGITS.findall(text)) > inside or known.star in text or not known.other_stars.isdisjoint(text):
         return Rule.SPOILED
     for place in places:
@@ -399,6 +448,31 @@ def _digit_problem(satisfaction: Satisfaction, text: str, clauses: Sequence[Clau
     ):
         return Rule.OPPOSITE
     return None if _is_supported(satisfaction, beside) else Rule.UNSUPPORTED
+
+
+_TIMES = re.compile("[0-9](?:次|遍|趟|天|个月|年|周|个星期|个小时|小时|分钟)")
+_PASSED = re.compile("[0-9]+(?:天|个月|年|周|个星期|个小时|小时|分钟)(?:了|就)")
+_STOPS = frozenset(",.!;\n")
+
+
+def _tells_how_often(head: Clause, clause: Clause) -> bool:
+    """5，打了3次电话没人管; 5，3个月了没人管: a number of a clause of its own, told after the message's first digit.
+
+    At the clause's head it must say what time has passed, for 2，3天没人来 may be one number, and 5，6天了 is."""
+    if head.kind is not Kind.DIGIT or not _STOPS.issuperset(head.right.text.strip(" ")) or head.right.only_spaces:
+        return False
+    if clause.text[:1] not in _ASCII_DIGITS:
+        return True
+    number = _DIGITS_AT_HEAD.match(clause.text)
+    return (
+        number is not None
+        and _PASSED.match(clause.text) is not None
+        and head.text in _ASCII_DIGITS
+        and int(number[0]) != int(head.text) + 1
+    )
+
+
+_DIGITS_AT_HEAD = re.compile("[0-9]+")
 
 
 def _begins_with_a_measure(text: str) -> bool:

@@ -91,6 +91,10 @@ class Words:
     how_often: tuple[str, ...]
     once: tuple[str, ...]
     thanks_in_fillers: tuple[str, ...]
+    units: frozenset[str]
+    touching: frozenset[str]
+    touching_not: tuple[str, ...]
+    touching_praise: frozenset[str]
     begins_measure: tuple[str, ...]
     begins_none: tuple[str, ...]
     parts: Mapping[str, frozenset[Part]]
@@ -236,6 +240,10 @@ def words() -> Words:
         how_often=_list("clauses", "how_often"),
         once=_list("clauses", "once"),
         thanks_in_fillers=_list("fillers", "thanks"),
+        units=frozenset(characters["measures"]["units"]),
+        touching=frozenset(_list("characters", "measures", "touching")),
+        touching_not=_list("characters", "measures", "touching_not"),
+        touching_praise=frozenset(_list("characters", "measures", "touching_praise")),
         begins_measure=_list("characters", "measures", "begins"),
         begins_none=_list("characters", "measures", "begins_none"),
         parts=parts,

@@ -42,7 +42,7 @@ WHY: dict[str, tuple[str, str]] = {
     "非常满意🐶": ("?", Rule.FACE),
     "5，服务很好": ("?", Rule.OPPOSITE),
     "1，我家的物业费": ("?", Rule.UNSUPPORTED),
-    "5，拖了3天没人管": ("?", Rule.SPOILED),
+    "5，3天没人管": ("?", Rule.SPOILED),
     "5分": ("?", Rule.SCORE),
     "五星": ("5", Rule.STARS),
     "非常满意": ("5", Rule.WORDS),
