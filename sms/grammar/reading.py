@@ -98,7 +98,7 @@ def read(text: str, keys: KeyMap) -> Reading:
     clauses = _with_touching_digit(clauses_of(folded, keys), keys)
     doubt = _doubt(folded.text)
     pressure = doubt is Doubt.PRESSURE
-    opt_out = _opt_out(clauses)
+    opt_out = _opt_out(folded.text, clauses)
     rest = [clause for clause in clauses if clause.start not in opt_out] if opt_out else clauses
     if not opt_out and _is_opt_in(clauses):
         return Reading(Outcome.OPT_IN, None, "", Rule.OPT_IN)
@@ -121,7 +121,7 @@ def read(text: str, keys: KeyMap) -> Reading:
 # ── R1: orders ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _opt_out(clauses: Sequence[Clause]) -> frozenset[int]:
+def _opt_out(text: str, clauses: Sequence[Clause]) -> frozenset[int]:
     """Where the clauses begin that ask for no more messages; none: the message does not ask for it."""
     known = words()
     others = [clause for clause in clauses if not clause.is_level and clause.kind is not Kind.FILLER]
@@ -130,9 +130,49 @@ def _opt_out(clauses: Sequence[Clause]) -> frozenset[int]:
         spelt = known.opt_out_whole.match("".join(clause.text for clause in others))
         if len(letters) == len(others) or (spelt and len(others) == len(clauses)):
             return frozenset(clause.start for clause in others)
-    return frozenset(
-        clause.start for clause in others if len(clause.text) <= LONGEST and known.opt_out_clause.match(clause.text)
-    )
+    meant = [clause for clause in clauses if clause.kind is not Kind.FILLER]
+    if len(meant) > 1 and meant[1].is_level and meant[0].text in known.opt_out_letters:
+        return frozenset({meant[0].start})  # TD 5，没人管
+    asked = [clause for clause in others if len(clause.text) <= LONGEST and known.opt_out_clause.match(clause.text)]
+    if any(clause.level and clause.level.satisfaction in _GOOD for clause in clauses):
+        asked = [clause for clause in asked if not any(word in clause.text for word in known.opt_out_annoyed)]
+    if not asked:
+        return frozenset()
+    if known.notices.search(text) or known.absence.search(text):
+        return frozenset(clause.start for clause in asked)
+    starts = {clause.start for clause in asked}
+    besides = [
+        clause
+        for clause in others
+        if clause.start not in starts and not any(name in clause.text for name in known.messages)
+    ]
+    sending = all(_leaves_an_order(clause, is_sending=True) for clause in besides)
+    any_order = sending and all(_leaves_an_order(clause, is_sending=False) for clause in besides)
+
+    def is_of_messages(order: str) -> bool:
+        """别再发了 is of something else only behind a bare topic (工资，别发了); 退订, 拒收 and 别再骚扰 stand in
+        complaints about others (联通乱扣费，我要退订), so what stands beside them must be laid out or of messages."""
+        if any(name in order for name in known.messages):
+            return True
+        if any(word in order for word in known.opt_out_refusals):
+            return not besides
+        return sending if any(word in order for word in known.opt_out_sending) else any_order
+
+    return frozenset(clause.start for clause in asked if is_of_messages(clause.text))
+
+
+_GOOD = frozenset({Satisfaction.VERY_SATISFIED, Satisfaction.SATISFIED})
+
+
+def _leaves_an_order(clause: Clause, *, is_sending: bool) -> bool:
+    """Whether a clause beside an order does not say that the order is for something else than our messages."""
+    known = words()
+    if clause.kind is not Kind.TEXT or (is_sending and any(who in clause.text for who in known.speakers)):
+        return True
+    if any(word in clause.text for word in (*known.mistaken, *known.doubts[Doubt.PRESSURE])):
+        return True
+    spoken = said(clause.text)
+    return spoken.is_laid_out or spoken.aside or (is_sending and spoken.complains)
 
 
 def _is_opt_in(clauses: Sequence[Clause]) -> bool:

@@ -112,6 +112,12 @@ class Words:
     """One character each: the faces of the lists, and signs that say nothing."""
     opt_out_whole: re.Pattern[str]
     opt_out_clause: re.Pattern[str]
+    opt_out_letters: frozenset[str]
+    opt_out_refusals: tuple[str, ...]
+    opt_out_sending: tuple[str, ...]
+    opt_out_annoyed: tuple[str, ...]
+    messages: tuple[str, ...]
+    speakers: tuple[str, ...]
     opt_in: frozenset[str]
     mistaken: tuple[str, ...]
     star: str
@@ -264,6 +270,12 @@ def words() -> Words:
             f"(?:{order_after})*+\\Z"
         ),
         opt_out_clause=re.compile(f"(?:{clause_before})*+[0-9]?(?:{clauses})(?:{clause_after})*+\\Z"),
+        opt_out_letters=frozenset(_list("orders", "opt_out", "letters")),
+        opt_out_refusals=_list("orders", "opt_out", "refusals"),
+        opt_out_annoyed=_list("orders", "opt_out", "annoyed"),
+        opt_out_sending=_list("orders", "opt_out", "sending"),
+        messages=_list("orders", "opt_out", "messages"),
+        speakers=_list("orders", "opt_out", "speakers"),
         opt_in=frozenset(_list("orders", "opt_in", "words")),
         mistaken=_list("orders", "mistaken", "phrases"),
         star=characters["stars"]["sign"],
