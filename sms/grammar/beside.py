@@ -207,6 +207,8 @@ def _signs(text: str) -> tuple[set[Sign], bool]:
 
 
 _NUMBER = re.compile("[0-9]+")
+_TIMES = re.compile("(?<![0-9])[1-9][0-9]?(?=(?:次|遍|趟|天|个月|年|周|个星期|个小时|小时|分钟)(?![0-9]))")
+"""How often and how long, in digits; the lists say it with 三: 打了5次电话 is laid out as 打了三次电话."""
 
 
 @cache
@@ -219,7 +221,8 @@ def said(text: str) -> Said:
     if len(text) <= LONGEST:
         if _NUMBER.sub("#", text) in _asides():
             return Said(aside=True)
-        for form in (text, core_of(text)):
+        written = _TIMES.sub("三", text)
+        for form in (written, core_of(written)):
             if len(form) > 1 and (layouts := _layouts(form)):
                 laid_out = _from_layouts(layouts)
                 if laid_out != Said():

@@ -20,9 +20,9 @@ from typing import NamedTuple
 from config.keymap import KeyMap
 from models.terms import Satisfaction
 from sms.grammar.fold import Folded
-from sms.grammar.words import words
+from sms.grammar.words import COVER, words
 
-__all__ = ["LONGEST", "Clause", "Gap", "Kind", "Level", "clauses_of", "core_of"]
+__all__ = ["LONGEST", "Clause", "Gap", "Kind", "Level", "clauses_of", "core_of", "has_strange_face"]
 
 LONGEST = 40
 """Characters; 我的评价是：您好非常非常不满意谢谢你们辛苦了 has half of it."""
@@ -138,6 +138,22 @@ def _is_face(inside: str) -> bool:
     """[微笑] is a face; [满意] is a word in brackets."""
     known = words()
     return inside not in known.levels and inside not in known.numerals and known.opt_out_whole.match(inside) is None
+
+
+_PICTURES = frozenset({"So", "Cn", "Co"})
+"""Emoji, those newer than our tables, and those of old telephones."""
+
+
+def has_strange_face(text: str) -> bool:
+    """Whether an emoji or a bracketed face stands there that is none of praise or complaint, nor a plain sign (★)."""
+    known = words()
+    for sign in set(text):
+        if not sign.isascii() and sign not in known.plain_signs and unicodedata.category(sign) in _PICTURES:
+            return True
+    return "[" in text and any(
+        match[0] not in known.listed_faces and COVER not in match[0] and _is_face(match[0][1:-1])
+        for match in _FACE.finditer(text)
+    )
 
 
 def _classes(text: str) -> str:

@@ -15,9 +15,9 @@ from config.keymap import KeyMap
 from models.terms import Satisfaction
 from sms.grammar.automatic import folded_is_automatic
 from sms.grammar.beside import Said, said
-from sms.grammar.clauses import LONGEST, Clause, Gap, Kind, Level, clauses_of, core_of
+from sms.grammar.clauses import LONGEST, Clause, Gap, Kind, Level, clauses_of, core_of, has_strange_face
 from sms.grammar.fold import Folded, fold
-from sms.grammar.words import Doubt, cover, words
+from sms.grammar.words import COVER, Doubt, Part, cover, words
 
 __all__ = ["Outcome", "Reading", "Rule", "read"]
 
@@ -55,6 +55,7 @@ class Rule(StrEnum):
     TWICE = "R6-twice"
     LIST = "R6-list"
     LOOSE = "R6-loose"
+    FACE = "R6-face"
     OPPOSITE = "R6-opposite"
     UNSUPPORTED = "R6-unsupported"
     SPOILED = "R7-spoiled"
@@ -94,10 +95,10 @@ def read(text: str, keys: KeyMap) -> Reading:
     knows.
     """
     folded = fold(text)
-    clauses = clauses_of(folded, keys)
+    clauses = _with_touching_digit(clauses_of(folded, keys), keys)
     doubt = _doubt(folded.text)
     pressure = doubt is Doubt.PRESSURE
-    opt_out = _opt_out(clauses)
+    opt_out = _opt_out(folded.text, clauses)
     rest = [clause for clause in clauses if clause.start not in opt_out] if opt_out else clauses
     if not opt_out and _is_opt_in(clauses):
         return Reading(Outcome.OPT_IN, None, "", Rule.OPT_IN)
@@ -120,7 +121,7 @@ def read(text: str, keys: KeyMap) -> Reading:
 # ── R1: orders ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _opt_out(clauses: Sequence[Clause]) -> frozenset[int]:
+def _opt_out(text: str, clauses: Sequence[Clause]) -> frozenset[int]:
     """Where the clauses begin that ask for no more messages; none: the message does not ask for it."""
     known = words()
     others = [clause for clause in clauses if not clause.is_level and clause.kind is not Kind.FILLER]
@@ -129,9 +130,49 @@ def _opt_out(clauses: Sequence[Clause]) -> frozenset[int]:
         spelt = known.opt_out_whole.match("".join(clause.text for clause in others))
         if len(letters) == len(others) or (spelt and len(others) == len(clauses)):
             return frozenset(clause.start for clause in others)
-    return frozenset(
-        clause.start for clause in others if len(clause.text) <= LONGEST and known.opt_out_clause.match(clause.text)
-    )
+    meant = [clause for clause in clauses if clause.kind is not Kind.FILLER]
+    if len(meant) > 1 and meant[1].is_level and meant[0].text in known.opt_out_letters:
+        return frozenset({meant[0].start})  # TD 5，没人管
+    asked = [clause for clause in others if len(clause.text) <= LONGEST and known.opt_out_clause.match(clause.text)]
+    if any(clause.level and clause.level.satisfaction in _GOOD for clause in clauses):
+        asked = [clause for clause in asked if not any(word in clause.text for word in known.opt_out_annoyed)]
+    if not asked:
+        return frozenset()
+    if known.notices.search(text) or known.absence.search(text):
+        return frozenset(clause.start for clause in asked)
+    starts = {clause.start for clause in asked}
+    besides = [
+        clause
+        for clause in others
+        if clause.start not in starts and not any(name in clause.text for name in known.messages)
+    ]
+    sending = all(_leaves_an_order(clause, is_sending=True) for clause in besides)
+    any_order = sending and all(_leaves_an_order(clause, is_sending=False) for clause in besides)
+
+    def is_of_messages(order: str) -> bool:
+        """别再发了 is of something else only behind a bare topic (工资，别发了); 退订, 拒收 and 别再骚扰 stand in
+        complaints about others (联通乱扣费，我要退订), so what stands beside them must be laid out or of messages."""
+        if any(name in order for name in known.messages):
+            return True
+        if any(word in order for word in known.opt_out_refusals):
+            return not besides
+        return sending if any(word in order for word in known.opt_out_sending) else any_order
+
+    return frozenset(clause.start for clause in asked if is_of_messages(clause.text))
+
+
+_GOOD = frozenset({Satisfaction.VERY_SATISFIED, Satisfaction.SATISFIED})
+
+
+def _leaves_an_order(clause: Clause, *, is_sending: bool) -> bool:
+    """Whether a clause beside an order does not say that the order is for something else than our messages."""
+    known = words()
+    if clause.kind is not Kind.TEXT or (is_sending and any(who in clause.text for who in known.speakers)):
+        return True
+    if any(word in clause.text for word in (*known.mistaken, *known.doubts[Doubt.PRESSURE])):
+        return True
+    spoken = said(clause.text)
+    return spoken.is_laid_out or spoken.aside or (is_sending and spoken.complains)
 
 
 def _is_opt_in(clauses: Sequence[Clause]) -> bool:
@@ -142,9 +183,14 @@ def _is_opt_in(clauses: Sequence[Clause]) -> bool:
 # ── R3: doubt ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def _covered(match: re.Match[str]) -> str:
+    """物业让我们自己修: who makes somebody feel or do that asks for no level; 让我等着选1 does, it stays."""
+    return match[0] if any(sign in match["rest"] for sign in words().rating) else COVER + match[0][1:]
+
+
 def _doubt(text: str) -> Doubt | None:
     known = words()
-    text = cover(text, known.harmless)
+    text = known.made_me.sub(_covered, cover(text, known.harmless))
     for doubt, entries in known.doubts.items():
         if any(entry in text for entry in entries):
             return doubt
@@ -187,6 +233,7 @@ def _level(folded: Folded, clauses: Sequence[Clause], keys: KeyMap) -> tuple[Sat
 
 
 _DIGITS = re.compile("[0-9]")
+_ASCII_DIGITS = frozenset("0123456789")
 
 
 def _drawn_stars(text: str) -> tuple[Satisfaction | None, bool]:
@@ -233,13 +280,21 @@ def _surroundings(clauses: Sequence[Clause]) -> Rule | None:
         if before.is_level and clause.kind is Kind.TEXT:
             if clause.text in known.topics or clause.text.startswith(known.limits):
                 return Rule.LIMITED
-            if before.text == _USUALLY and clause.text.startswith(known.how_often):
+            if core_of(before.text) == _USUALLY and _says_how_often(clause.text):
                 return Rule.UNFINISHED
             if gap.closes:
                 return Rule.EMBEDDED
             if gap.only_spaces and before.kind is not Kind.DIGIT:
                 return Rule.EMBEDDED
     return None
+
+
+def _says_how_often(text: str) -> bool:
+    """一般，领导不来: usually they do not come. What has happened, or how it was, is no habit (一般，没解决)."""
+    known = words()
+    if text.startswith(known.how_often):
+        return True
+    return said(text).accuses and not any(sign in text for sign in known.once)
 
 
 # ── R6: praise and complaint beside a level ───────────────────────────────────────────────────────────────────────────
@@ -252,6 +307,8 @@ class _Beside:
     said: tuple[Said, ...]
     praising_face: bool
     complaining_face: bool
+    strange_face: bool
+    """One that stands in no list: 🐶, [旺柴] and what comes next year may turn praise round."""
     length: int
     praising_filler: bool
     """好 and its like, which may praise, and may only say that a message came."""
@@ -273,6 +330,7 @@ def _beside(text: str, clauses: Sequence[Clause]) -> _Beside:
         tuple(said(clause.text) for clause in apart),
         any(face in faces for face in known.good_faces),
         any(face in faces for face in known.bad_faces),
+        has_strange_face(faces),
         sum(len(clause.text) for clause in apart),
         any(clause.kind is Kind.FILLER and clause.text in known.praise_alone for clause in clauses),
     )
@@ -304,9 +362,7 @@ def _is_told(satisfaction: Satisfaction, beside: _Beside) -> bool:
     bad = beside.complaining_face or any(
         clause.bad or clause.accuses or clause.sounds_bad or (clause.mild and not clause.good) for clause in beside.said
     )
-    if satisfaction is Satisfaction.BASICALLY_SATISFIED:
-        return good != bad
-    return bad and not good if satisfaction.is_bad else good and not bad
+    return good != bad if satisfaction is Satisfaction.BASICALLY_SATISFIED else bad and not good
 
 
 _STORY = 40
@@ -316,12 +372,15 @@ _STORY = 40
 def _words_problem(satisfaction: Satisfaction, beside: _Beside) -> Rule | None:
     """Why a level's words or stars are none. They are plainer than a digit: beside them a clause may also say nothing
     for either half, beside 一般 it may accuse, beside 不满意 praise may stand before a complaint, and a story that no
-    list covers may be told, if it sounds like one half alone."""
-    if beside.length >= _STORY and _is_told(satisfaction, beside):
+    list covers may be told, if it sounds like one half alone; beside the good half none is."""
+    is_good = satisfaction > Satisfaction.BASICALLY_SATISFIED
+    if beside.length >= _STORY and not is_good and _is_told(satisfaction, beside):
         return None
     if not satisfaction.is_bad:
         if beside.contradicts(satisfaction):
             return Rule.OPPOSITE
+        if is_good and beside.strange_face:
+            return Rule.FACE
         if satisfaction is Satisfaction.BASICALLY_SATISFIED:
             fits = all(clause.good or clause.bad or clause.mild or clause.aside for clause in beside.said)
         else:
@@ -335,6 +394,49 @@ def _words_problem(satisfaction: Satisfaction, beside: _Beside) -> Rule | None:
     return Rule.UNSUPPORTED
 
 
+def _with_touching_digit(clauses: list[Clause], keys: KeyMap) -> list[Clause]:
+    """5没人管, 1很好: a digit at the message's head that touches a clause of its own half, in two clauses."""
+    place = next((place for place, clause in enumerate(clauses) if clause.kind is not Kind.FILLER), None)
+    if place is None:
+        return clauses
+    whole = clauses[place]
+    digit, rest = whole.text[:1], whole.text[1:]
+    satisfaction = keys.level_of(digit) if whole.kind is Kind.TEXT and digit in _ASCII_DIGITS else None
+    if satisfaction is None or len(rest) > LONGEST or not _may_touch(rest):
+        return clauses
+    is_short_praise = rest in words().touching_praise and satisfaction > Satisfaction.BASICALLY_SATISFIED
+    if not is_short_praise and not (_fits(said(rest), satisfaction) and not _TIMES.search(rest)):
+        return clauses
+    touching = Gap("", "")
+    kind = Kind.FILLER if is_short_praise else Kind.TEXT
+    cut = whole.start + 1
+    return [
+        *clauses[:place],
+        Clause(digit, whole.start, cut, Kind.DIGIT, Level(satisfaction), whole.left, touching),
+        Clause(rest, cut, whole.end, kind, None, touching, whole.right),
+        *clauses[place + 1 :],
+    ]
+
+
+def _may_touch(rest: str) -> bool:
+    """Whether what touches a digit can be neither its measure nor a name with it (5社没人管, 1小区修好了)."""
+    known = words()
+    if rest in known.touching_praise:
+        return True
+    if not rest.startswith(known.begins_none) and (rest[:1] in known.units or rest.startswith(known.begins_measure)):
+        return False
+    if rest.startswith(known.touching_not):
+        return False
+    return any(
+        rest.startswith(word) and (word in known.touching or known.parts[word] & _OF_A_COMMENT)
+        for length in known.part_lengths
+        if (word := rest[:length]) in known.parts
+    )
+
+
+_OF_A_COMMENT = frozenset({Part.DEED, Part.PRAISE, Part.THANKS, Part.DONE, Part.MILD, Part.ACCUSATION, Part.FINAL})
+
+
 # ── R6 and R7: digits ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -346,7 +448,12 @@ def _digit_problem(satisfaction: Satisfaction, text: str, clauses: Sequence[Clau
     if len(places) > 1 and (others or len(places) > 2):
         return Rule.TWICE
     inside = sum(len(_DIGITS.findall(clauses[place].text)) for place in places)
-    inside += sum(len(_DIGITS.findall(clause.text)) for clause in others if said(clause.text).is_laid_out)
+    head = next(clause for clause in clauses if clause.kind is not Kind.FILLER)
+    inside += sum(
+        len(_DIGITS.findall(clause.text))
+        for clause in others
+        if said(clause.text).is_laid_out and (not _TIMES.search(clause.text) or _tells_how_often(head, clause))
+    )
     if len(_DIGITS.findall(text)) > inside or known.star in text or not known.other_stars.isdisjoint(text):
         return Rule.SPOILED
     for place in places:
@@ -372,7 +479,40 @@ def _digit_problem(satisfaction: Satisfaction, text: str, clauses: Sequence[Clau
     beside = _beside(text, clauses)
     if beside.contradicts(satisfaction):
         return Rule.OPPOSITE
+    if beside.strange_face and satisfaction > Satisfaction.BASICALLY_SATISFIED:
+        return Rule.FACE
+    if (
+        satisfaction.is_bad
+        and not (beside.said or beside.complaining_face)
+        and any(thanks in clause.text for clause in clauses for thanks in known.thanks_in_fillers)
+    ):
+        return Rule.OPPOSITE
     return None if _is_supported(satisfaction, beside) else Rule.UNSUPPORTED
+
+
+_TIMES = re.compile("[0-9](?:次|遍|趟|天|个月|年|周|个星期|个小时|小时|分钟)")
+_PASSED = re.compile("[0-9]+(?:天|个月|年|周|个星期|个小时|小时|分钟)(?:了|就)")
+_STOPS = frozenset(",.!;\n")
+
+
+def _tells_how_often(head: Clause, clause: Clause) -> bool:
+    """5，打了3次电话没人管; 5，3个月了没人管: a number of a clause of its own, told after the message's first digit.
+
+    At the clause's head it must say what time has passed, for 2，3天没人来 may be one number, and 5，6天了 is."""
+    if head.kind is not Kind.DIGIT or not _STOPS.issuperset(head.right.text.strip(" ")) or head.right.only_spaces:
+        return False
+    if clause.text[:1] not in _ASCII_DIGITS:
+        return True
+    number = _DIGITS_AT_HEAD.match(clause.text)
+    return (
+        number is not None
+        and _PASSED.match(clause.text) is not None
+        and head.text in _ASCII_DIGITS
+        and int(number[0]) != int(head.text) + 1
+    )
+
+
+_DIGITS_AT_HEAD = re.compile("[0-9]+")
 
 
 def _begins_with_a_measure(text: str) -> bool:

@@ -17,10 +17,10 @@ from enum import Enum, StrEnum, auto
 from functools import cache
 
 from models.terms import Satisfaction
-from sms.grammar.fold import fold
+from sms.grammar.fold import HAN, fold
 from sms.grammar.source import read_toml
 
-__all__ = ["Doubt", "GrammarInvalid", "Part", "Sign", "Words", "cover", "longest_first", "words"]
+__all__ = ["COVER", "Doubt", "GrammarInvalid", "Part", "Sign", "Words", "cover", "longest_first", "words"]
 
 COVER = "\x00"
 """Stands where a word was covered; no folded text holds it."""
@@ -77,6 +77,9 @@ class Words:
     numerals: Mapping[str, str]
     doubts: Mapping[Doubt, tuple[str, ...]]
     harmless: tuple[str, ...]
+    made_me: re.Pattern[str]
+    """让我 before what nobody rates by, with the clause's rest."""
+    rating: tuple[str, ...]
     before: re.Pattern[str]
     after: re.Pattern[str]
     alone: frozenset[str]
@@ -86,6 +89,12 @@ class Words:
     topic_beginnings: tuple[str, ...]
     limits: tuple[str, ...]
     how_often: tuple[str, ...]
+    once: tuple[str, ...]
+    thanks_in_fillers: tuple[str, ...]
+    units: frozenset[str]
+    touching: frozenset[str]
+    touching_not: tuple[str, ...]
+    touching_praise: frozenset[str]
     begins_measure: tuple[str, ...]
     begins_none: tuple[str, ...]
     parts: Mapping[str, frozenset[Part]]
@@ -98,8 +107,17 @@ class Words:
     praise_alone: frozenset[str]
     good_faces: tuple[str, ...]
     bad_faces: tuple[str, ...]
+    listed_faces: frozenset[str]
+    plain_signs: frozenset[str]
+    """One character each: the faces of the lists, and signs that say nothing."""
     opt_out_whole: re.Pattern[str]
     opt_out_clause: re.Pattern[str]
+    opt_out_letters: frozenset[str]
+    opt_out_refusals: tuple[str, ...]
+    opt_out_sending: tuple[str, ...]
+    opt_out_annoyed: tuple[str, ...]
+    messages: tuple[str, ...]
+    speakers: tuple[str, ...]
     opt_in: frozenset[str]
     mistaken: tuple[str, ...]
     star: str
@@ -202,6 +220,8 @@ def words() -> Words:
     clause_before = longest_first(_list("orders", "opt_out", "before"))
     clause_after = longest_first(_list("orders", "opt_out", "after"))
     good, bad, neutral = (_list("characters", "stars", key) for key in ("good", "bad", "neutral"))
+    stars: Mapping[str, str] = characters["stars"]
+    good_faces, bad_faces = _list("beside", "good_faces"), _list("beside", "bad_faces")
     code_words = longest_first(_list("automatic", "codes"))
     parts = _parts()
     signs = _signs(parts)
@@ -210,6 +230,11 @@ def words() -> Words:
         numerals=numerals,
         doubts={doubt: _list("doubts", doubt.value) for doubt in Doubt},
         harmless=_list("doubts", "harmless"),
+        made_me=re.compile(
+            f"[让叫](?=(?:{longest_first(_list('doubts', 'made_whom'))})"
+            f"(?:{longest_first(_list('doubts', 'made'))})(?P<rest>[{HAN}0-9a-z]{{0,20}}))"
+        ),
+        rating=_list("doubts", "rating"),
         before=re.compile(longest_first(_list("fillers", "before"))),
         after=re.compile(f"(?:{longest_first(_list('fillers', 'after'))})\\Z"),
         alone=frozenset(_list("fillers", "alone")),
@@ -219,6 +244,12 @@ def words() -> Words:
         topic_beginnings=_list("clauses", "topic_beginnings"),
         limits=_list("clauses", "limits"),
         how_often=_list("clauses", "how_often"),
+        once=_list("clauses", "once"),
+        thanks_in_fillers=_list("fillers", "thanks"),
+        units=frozenset(characters["measures"]["units"]),
+        touching=frozenset(_list("characters", "measures", "touching")),
+        touching_not=_list("characters", "measures", "touching_not"),
+        touching_praise=frozenset(_list("characters", "measures", "touching_praise")),
         begins_measure=_list("characters", "measures", "begins"),
         begins_none=_list("characters", "measures", "begins_none"),
         parts=parts,
@@ -228,13 +259,23 @@ def words() -> Words:
         sign_lengths=_lengths(signs),
         negators=_list("beside", "negators"),
         praise_alone=frozenset(_list("beside", "praise_alone")),
-        good_faces=_list("beside", "good_faces"),
-        bad_faces=_list("beside", "bad_faces"),
+        good_faces=good_faces,
+        bad_faces=bad_faces,
+        listed_faces=frozenset((*good_faces, *bad_faces)),
+        plain_signs=frozenset(
+            (*good_faces, *bad_faces, *_list("beside", "plain_signs"), *stars["others"], stars["sign"])
+        ),
         opt_out_whole=re.compile(
             f"(?:(?:{order_before})*+(?:{letters}|{opt_out})|(?:{letters})(?:{opt_out})|(?:{opt_out})(?:{letters}))"
             f"(?:{order_after})*+\\Z"
         ),
         opt_out_clause=re.compile(f"(?:{clause_before})*+[0-9]?(?:{clauses})(?:{clause_after})*+\\Z"),
+        opt_out_letters=frozenset(_list("orders", "opt_out", "letters")),
+        opt_out_refusals=_list("orders", "opt_out", "refusals"),
+        opt_out_annoyed=_list("orders", "opt_out", "annoyed"),
+        opt_out_sending=_list("orders", "opt_out", "sending"),
+        messages=_list("orders", "opt_out", "messages"),
+        speakers=_list("orders", "opt_out", "speakers"),
         opt_in=frozenset(_list("orders", "opt_in", "words")),
         mistaken=_list("orders", "mistaken", "phrases"),
         star=characters["stars"]["sign"],
