@@ -224,7 +224,9 @@ def _centre_word(texts: Catalogue, found: Mapping[str, str | None]) -> str | Non
 
 
 def _jumped(texts: Catalogue, found: Mapping[str, str]) -> str:
-    return texts("told.jumped" if found["how"] == "ahead" else "told.unseen", seconds=found["seconds"])
+    if found["how"] == "ahead":
+        return texts("told.jumped", seconds=found["seconds"])
+    return texts("told.unseen", seconds=found["seconds"])
 
 
 _MESSAGE = _matched(r"message (?P<id>\w+)", lambda texts, found: texts("told.message", id=found["id"]))
