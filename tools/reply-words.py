@@ -68,6 +68,8 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("R6 What thanks may be for", "beside", ("thanked",)),
     ("R6 It is done", "beside", ("done",)),
     ("R6 Clauses that say nothing for either half", "beside", ("asides",)),
+    ("R6 What troubles people: only named and thanked for, it says nothing", "beside", ("matters",)),
+    ("R6 … and who is thanked there", "beside", ("named_thanks",)),
     ("R6 Mild faults", "beside", ("mild",)),
     ("R6 Things not done", "beside", ("undone",)),
     ("R6 What makes an accusation of them", "beside", ("undone_before",)),

@@ -218,7 +218,7 @@ def _asides() -> Mapping[str, bool]:
 
 def said(text: str) -> Said:
     """What one clause of text says. Pure; a clause longer than `LONGEST` is only looked through for complaints."""
-    if len(text) <= LONGEST:
+    if len(text) <= LONGEST and not words().only_named.search(text):
         if _NUMBER.sub("#", text) in _asides():
             return Said(aside=True)
         written = _TIMES.sub("三", text)

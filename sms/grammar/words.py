@@ -100,6 +100,7 @@ class Words:
     parts: Mapping[str, frozenset[Part]]
     part_lengths: tuple[int, ...]
     asides: frozenset[str]
+    only_named: re.Pattern[str]
     signs: Mapping[str, Sign]
     """What a clause that cannot be laid out is looked through for."""
     sign_lengths: tuple[int, ...]
@@ -254,6 +255,10 @@ def words() -> Words:
         begins_none=_list("characters", "measures", "begins_none"),
         parts=parts,
         part_lengths=_lengths(parts),
+        only_named=re.compile(
+            f"(?:{longest_first(_list('beside', 'matters'))})(?:谢谢|感谢|多谢)"
+            f"(?:{longest_first({*_list('beside', 'named_thanks'), *_list('beside', 'thanked')})})?\\Z"
+        ),
         asides=frozenset(_list("beside", "asides")),
         signs=signs,
         sign_lengths=_lengths(signs),

@@ -247,7 +247,8 @@ _OF_A_PERSON = st.sampled_from(
     [
         *(word for satisfaction in Satisfaction for word in read_toml("levels")[satisfaction.name.lower()]),
         *"12345",
-        *read_toml("beside")["accusations"],
+        # 无人接听 is what a machine says, too.
+        *(word for word in read_toml("beside")["accusations"] if word not in read_toml("automatic")["around"]),
         *read_toml("automatic")["people"],
         *read_toml("doubts")["pressure"],
         *read_toml("doubts")["irony"],

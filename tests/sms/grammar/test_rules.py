@@ -32,7 +32,7 @@ WHY: dict[str, tuple[str, str]] = {
     "他写“满意”": ("?", Rule.EMBEDDED),
     "态度也很，满意": ("?", Rule.UNFINISHED),
     "满意，仅限态度": ("?", Rule.LIMITED),
-    "比较满意": ("?", Rule.NO_LEVEL),
+    "太满意": ("?", Rule.NO_LEVEL),
     "1满意": ("?", Rule.DIFFERENT),
     "5，没人管": ("1", Rule.DIGIT),
     "7": ("?", Rule.NO_SUCH_DIGIT),
