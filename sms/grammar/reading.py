@@ -191,8 +191,9 @@ def _covered(match: re.Match[str]) -> str:
 def _doubt(text: str) -> Doubt | None:
     known = words()
     text = known.made_me.sub(_covered, cover(text, known.harmless))
+    signs = set(text)  # most entries begin with a sign that is not there: it saves looking through the text
     for doubt, entries in known.doubts.items():
-        if any(entry in text for entry in entries):
+        if any(entry[0] in signs and entry in text for entry in entries):
             return doubt
     return None
 
