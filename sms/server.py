@@ -342,23 +342,10 @@ class SmsServer:
     async def _swept(self, before: Swept, trusted: datetime | None, now: datetime) -> Swept:
         """`trusted`: None: what is due waits with what the clock is to be confirmed for."""
         invited = postponed = impossible = expired = settled = 0
-        began = self._pace.seconds()
-        while trusted is not None and (count := await self._do(ExpireInvitations(now))) is not None:
-            expired += count
-            if count < GROUP or self._stopping:
-                break
-            await self._pace.rest(count, began)
-            began = self._pace.seconds()
-        unknown_after = self.settings.sms.unknown_after
-        while trusted is not None:
-            began = self._pace.seconds()
-            count = await self._do(SettleMessages(now, unknown_after, self._owner, "", self._rules))
-            if count is None:
-                break
-            settled += count
-            if count < GROUP or self._stopping:
-                break
-            await self._pace.rest(count, began)
+        if trusted is not None:
+            unknown_after = self.settings.sms.unknown_after
+            expired = await self._work_off(lambda: ExpireInvitations(now))
+            settled = await self._work_off(lambda: SettleMessages(now, unknown_after, self._owner, "", self._rules))
         if not self._door.database.is_sqlite and (noted := await self._do(LookAgain(now, self._rules))) is not None:
             self.sender.learn(noted)
         handed_on = len(await self._do(HandOnPartial(now, self.settings.sms.assembly_wait)) or ())
@@ -391,18 +378,24 @@ class SmsServer:
 
     async def forget(self) -> Mapping[str, int]:
         """Once in a while: receipts that found nothing for days."""
-        gone = 0
         await self._time.look()
-        while (now := self._time.now()) is not None:
+        gone = await self._work_off(
+            lambda: ForgetReceipts(now) if (now := self._time.now()) is not None else None,
+        )
+        return {"receipts": gone} if gone else {}
+
+    async def _work_off(self, make: Callable[[], Command[int] | None]) -> int:
+        """How many rows: a command again and again while its groups are full, at the pace. None: no more of it now."""
+        done = 0
+        while (command := make()) is not None:
             began = self._pace.seconds()
-            count = await self._do(ForgetReceipts(now))
-            if count is None:
+            if (count := await self._do(command)) is None:
                 break
-            gone += count
+            done += count
             if count < GROUP or self._stopping:
                 break
             await self._pace.rest(count, began)
-        return {"receipts": gone} if gone else {}
+        return done
 
     async def _do(self, command: Command[Any]) -> Any:
         """The result of a sweep's command; None: it failed, and the next tick tries again."""
